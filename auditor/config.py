@@ -1,0 +1,132 @@
+"""What an audit is asked to do: read from TOML, unknown keys refused, every default written out."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from auditor.errors import ConfigError
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckpointConfig(Section):
+    path: Path
+    allow_pickle: bool = False  # opt in to .bin/.pt/.pth/.ckpt, scanned and loaded with weights_only
+
+
+class DataConfig(Section):
+    train: Path
+    holdout: Path
+    split: Literal["group", "image", "unknown"] = "unknown"  # how the held-out set was drawn
+    resize: bool = False
+    id_column: str | None = None
+    image_column: str | None = None
+
+
+class GenerationConfig(Section):
+    probes: Count = 4096
+    sampler: Literal["ddim", "dpmpp_2m", "heun"] = "ddim"
+    steps: Count = 50
+    batch_size: Count = 64
+    guidance_scale: Annotated[float, Field(ge=0)] | None = None  # class-conditional checkpoints only
+    salt: str | None = None  # pin the probes; None = drawn secretly at audit time and recorded afterwards
+
+
+class EncoderConfig(Section):
+    name: Literal["pixel", "clip", "sscd"]
+    model: str | None = None  # clip: an open_clip model name or "local-dir:<folder>"
+    weights: Path | None = None  # clip, sscd: a file
+
+
+class CopiesConfig(Section):
+    alpha: Share = 0.10  # false discovery rate of the certified list
+    level: Share = 0.95  # of the lower bound X and of every interval
+    evidence: Count = 200  # most items listed with images
+
+
+class MembershipConfig(Section):
+    enabled: bool = True
+    attacks: list[Literal["loss", "secmi", "pia", "pian"]] = ["loss", "secmi", "pia", "pian"]
+    members: Count = 1000
+    nonmembers: Count = 1000
+    calibration: Share = 0.3  # share of both used to choose each attack's variant
+
+
+class AuditConfig(Section):
+    """A whole audit. Paths are relative to the file they stand in."""
+
+    schema_version: Literal[1] = 1
+    checkpoint: CheckpointConfig
+    data: DataConfig
+    generation: GenerationConfig = GenerationConfig()
+    encoders: list[EncoderConfig] = [EncoderConfig(name="pixel")]
+    copies: CopiesConfig = CopiesConfig()
+    membership: MembershipConfig = MembershipConfig()
+    policy: Path | None = None
+    threads: Count | None = None  # CPU threads; does not affect what is asked for
+
+
+def read_config(path: Path) -> AuditConfig:
+    """The audit that a TOML file asks for, its paths made absolute.
+
+    Raises:
+      ConfigError: No such file, not TOML, an unknown key, or a value out of range.
+    """
+    if not path.is_file():
+        raise ConfigError("audit file", path, "a TOML file", "Write one with `auditor init`.")
+    try:
+        raw = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), error, "valid TOML", "Correct the line named.") from error
+    return resolve_paths(validate(raw, str(path)), path.resolve().parent)
+
+
+def validate(raw: object, subject: str) -> AuditConfig:
+    """Check a parsed configuration; the first fault is reported with its key."""
+    try:
+        return AuditConfig.model_validate(raw)
+    except ValidationError as error:
+        raise config_error(error, subject) from error
+
+
+def config_error(error: ValidationError, subject: str) -> ConfigError:
+    """One line for the first fault of a validation: key, value, what was expected."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"{subject}: {key}", "an unknown key", "a documented key", "`auditor init` prints them all.")
+    return ConfigError(f"{subject}: {key}", repr(first["input"])[:80], first["msg"], "Correct the value.")
+
+
+def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
+    """The same configuration with every relative path taken from ``base``."""
+    data = config.data.model_copy(update={"train": base / config.data.train, "holdout": base / config.data.holdout})
+    encoders = [
+        encoder.model_copy(
+            update={
+                "weights": base / encoder.weights if encoder.weights else None,
+                "model": _local_dir(encoder.model, base),
+            }
+        )
+        for encoder in config.encoders
+    ]
+    checkpoint = config.checkpoint.model_copy(update={"path": base / config.checkpoint.path})
+    policy = base / config.policy if config.policy else None
+    return config.model_copy(update={"data": data, "encoders": encoders, "checkpoint": checkpoint, "policy": policy})
+
+
+def _local_dir(model: str | None, base: Path) -> str | None:
+    """``local-dir:<folder>`` with the folder taken from ``base``; other names unchanged."""
+    prefix = "local-dir:"
+    if model is None or not model.startswith(prefix):
+        return model
+    return f"{prefix}{base / model.removeprefix(prefix)}"

@@ -1,0 +1,42 @@
+"""What a network's raw output means, and the exact conversions between the four readings.
+
+x_t = a * x0 + s * eps        a = signal_scale[t], s = noise_scale[t]
+v   = a * eps - s * x0        (Salimans and Ho 2022, arXiv 2202.00512, for a^2 + s^2 = 1)
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+
+
+class PredictionType(StrEnum):
+    """diffusers' own names."""
+
+    EPSILON = "epsilon"
+    SAMPLE = "sample"
+    V_PREDICTION = "v_prediction"
+
+
+class Prediction(NamedTuple):
+    """Both readings of one denoiser call: the clean image and the noise it believes x_t is made of."""
+
+    x0: torch.Tensor
+    eps: torch.Tensor
+
+
+def read_output(
+    kind: PredictionType, model_output: torch.Tensor, x_t: torch.Tensor, signal: torch.Tensor, noise: torch.Tensor
+) -> Prediction:
+    """Convert raw output, Float[B, ...], with scales that broadcast against it.
+
+    Where the wanted quantity does not show in x_t (x0 at signal 0 from epsilon, eps at noise 0 from sample), the
+    result is not finite; :func:`auditor.diffusion.denoiser.predict` refuses those times beforehand.
+    """
+    if kind is PredictionType.EPSILON:
+        return Prediction((x_t - noise * model_output) / signal, model_output)
+    if kind is PredictionType.SAMPLE:
+        return Prediction(model_output, (x_t - signal * model_output) / noise)
+    return Prediction(signal * x_t - noise * model_output, noise * x_t + signal * model_output)

@@ -1,0 +1,243 @@
+"""The record: everything an audit found, versioned, and the only thing that reports and gates read.
+
+Every number with uncertainty is an :class:`Estimate`; what could not be measured has ``value=None`` and says why.
+Larger similarity = closer, larger membership score = more likely a member, everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1  # raise it with any change of a field's name, order or meaning
+
+Outcome = Literal["pass", "fail", "cannot conclude"]
+Tier = Literal["verbatim", "certified", "suspect"]
+CheckStatus = Literal["passed", "failed", "not tested"]
+
+
+class Part(BaseModel):
+    """Base of all record parts: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Estimate(Part):
+    """A number with its uncertainty, or the reason why there is none."""
+
+    name: str
+    value: float | None
+    lower: float | None = None
+    upper: float | None = None
+    level: float | None = None  # coverage of [lower, upper], such as 0.95
+    method: str = ""  # such as "Clopper-Pearson, one-sided"
+    n: int | None = None
+    unit: str = ""
+    unscored: str | None = None  # why value is None
+
+
+class Outcomed(Part):
+    """An outcome and the sentences that led to it, most important first."""
+
+    outcome: Outcome
+    reasons: list[str]
+    remedies: list[str] = []  # what would settle a "cannot conclude"
+
+
+class FileDigest(Part):
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Checkpoint(Part):
+    path: str  # as the user gave it
+    digest: str  # SHA-256 over the sorted (path, sha256) pairs of its files
+    files: list[FileDigest]
+    pipeline: str  # class named by model_index.json
+    network: str
+    parameters: int
+    prediction_type: str
+    sample_shape: list[int]  # C, H, W in model space
+    train_timesteps: int
+    conditional: bool
+    notes: list[str] = []
+
+
+class ImageSet(Part):
+    path: str
+    digest: str  # SHA-256 over the sorted (id, pixel digest) pairs
+    images: int  # readable
+    distinct: int  # by pixels
+    unreadable: list[tuple[str, str]] = []  # (id, reason)
+
+
+class Slices(Part):
+    """How many held-out images serve what; no image serves two purposes."""
+
+    competition: int
+    placebo: int
+    membership: int
+
+
+class Generation(Part):
+    sampler: str
+    steps: int
+    probes: int
+    guidance_scale: float | None
+    batch_size: int
+    seed_pinned: bool
+    root_seed: str
+    denoiser_evaluations: int
+    non_finite: int  # generations that were NaN or infinite; excluded and counted
+    deterministic: bool
+
+
+class EncoderInfo(Part):
+    name: str
+    detail: str  # model name, weights
+    weights_sha256: str | None
+    dim: int
+
+
+class Check(Part):
+    """One blocking check of the audit's own validity."""
+
+    id: Literal["placebo", "blind", "positive-control", "resolving", "coverage"]
+    title: str
+    encoder: str | None
+    status: CheckStatus
+    statement: str  # what was seen, in a sentence with numbers
+    p_value: float | None = None
+    p_adjusted: float | None = None  # Holm over the family
+    power: str = ""  # what the check could have seen
+    estimates: list[Estimate] = []
+
+
+class Neighbour(Part):
+    id: str
+    similarity: float
+    image: str | None = None  # relative path of a PNG in the run directory
+
+
+class CopyEvidence(Part):
+    """One training item (a distinct image or a group of duplicates) near a generation, strongest first."""
+
+    id: str  # representative member
+    members: list[str]  # all ids of its duplicate group, the representative included
+    tier: Tier
+    similarity: float  # best over generations, recomputed in float64
+    margin: float  # similarity minus that of the nearest other pool item
+    probe: int  # the probe that reached it
+    probes_landing: int  # generations whose nearest pool item this is
+    q_value: float | None
+    why: str  # for a suspect: why it is not certified
+    image: str | None  # relative paths of PNG files in the run directory
+    generation_image: str | None
+    nearest_holdout: Neighbour | None  # the held-out image nearest to the same generation
+
+
+class Curve(Part):
+    """A plotted line or histogram: x and one or more series of the same length."""
+
+    x: list[float]
+    series: dict[str, list[float]]
+
+
+class Competition(Part):
+    """Training items against held-out items under one encoder."""
+
+    encoder: str
+    n_items: int  # training items that compete
+    m_items: int  # held-out items that compete
+    untestable_groups: int  # duplicate groups with members on both sides
+    grouped_training_images: int  # training images that share an item with another
+    uncompeting_groups: int  # pure groups kept out because the split was not made by group
+    resolving: bool
+    planted_p05: float  # 5th percentile of planted copies' similarity to their originals
+    pool_p99: float  # 99th percentile of the pool's nearest-neighbour similarity
+    duplicate_threshold: float
+    training_hits: int
+    holdout_hits: int
+    alpha: float
+    certified: int
+    verbatim: int
+    suspects: int
+    lower_bound: Estimate  # X: at least this many distinct training images are reproduced
+    floor: int  # least number of hits that could be called at alpha
+    copy_rate: Estimate  # share of generations landing on certified or verbatim items
+    planted_recall: Estimate
+    recall_by_transformation: dict[str, float]
+    uncalibrated: list[Estimate]  # for comparison with published work; no part in the verdict
+    scores: Curve  # histogram of item scores: "training", "held-out"
+    evidence: list[CopyEvidence]
+
+
+class Attack(Part):
+    """One membership attack, its variant chosen on the calibration slice, reported on the other."""
+
+    name: str
+    variant: str  # such as "t=200, p=4"
+    evaluations_per_image: int
+    auc: Estimate
+    tpr_at_1pct_fpr: Estimate
+    excess_over_blind: Estimate  # paired difference of AUCs
+    roc: Curve  # x = FPR, series "attack" and "blind"
+    scores: Curve  # histogram: "members", "non-members"
+
+
+class Membership(Part):
+    members: int
+    nonmembers: int
+    calibration_members: int
+    calibration_nonmembers: int
+    unscored: list[tuple[str, str]]  # (id, reason)
+    blind_auc: Estimate
+    attacks: list[Attack]
+    denoiser_evaluations: int
+    evaluations_unshared: int  # what the attacks would have cost one by one
+
+
+class Rule(Part):
+    """One line of a policy, and how the record stands to it."""
+
+    id: str
+    title: str
+    outcome: Outcome
+    statement: str
+
+
+class Judgement(Part):
+    """What a policy makes of the record."""
+
+    policy: str  # name or path
+    outcome: Outcome
+    exit_code: int
+    reason: str  # one sentence
+    rules: list[Rule]
+    remedies: list[str]
+
+
+class Record(Part):
+    schema_version: int = SCHEMA_VERSION
+    tool_version: str
+    audit_digest: str  # digest of the specification and all inputs
+    started: str  # ISO 8601, UTC
+    seconds: dict[str, float]  # wall time per stage, of the process that finished it
+    environment: dict[str, str]
+    config: dict[str, object]  # resolved
+    checkpoint: Checkpoint
+    training: ImageSet
+    holdout: ImageSet
+    slices: Slices
+    generation: Generation
+    encoders: list[EncoderInfo]
+    checks: list[Check]
+    copies: list[Competition]
+    membership: Membership | None
+    copies_outcome: Outcomed
+    membership_outcome: Outcomed
+    not_tested: list[str]  # what this audit says nothing about
+    sample_images: list[str] = Field(default_factory=list)  # relative paths of a few generations
+    judgement: Judgement
