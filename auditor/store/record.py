@@ -240,4 +240,4 @@ class Record(Part):
     membership_outcome: Outcomed
     not_tested: list[str]  # what this audit says nothing about
     sample_images: list[str] = Field(default_factory=list)  # relative paths of a few generations
-    judgement: Judgement
+    judgement: Judgement | None = None
