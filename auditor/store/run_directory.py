@@ -1,0 +1,168 @@
+"""The run directory: every stage's result, written once, found again after a kill.
+
+    run.json               the specification, the salt, when it began
+    ledger/<stage>.json    one entry per finished piece of work: its key, and its files with their digests
+    <stage>/<name>.npy     the arrays
+    record.json            the record; report.html and report.md are projections of it
+
+A piece of work is done if and only if its ledger entry exists, carries the same key and its files still have the
+digests written there. Files are written beside their place and renamed; the entry comes last. So a kill at any moment
+leaves either a finished piece or none. ``version`` raises every key when the meaning of stored results changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.errors import ConfigError
+from auditor.probes import draw_salt
+from auditor.store.digest import file_digest, value_digest
+
+VERSION = 1  # of what stages store
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class RunDirectory:
+    """One audit's place on disk."""
+
+    def __init__(self, path: Path, salt: str, started: str) -> None:
+        self.path, self.salt, self.started = path, salt, started
+        self.seconds: dict[str, float] = {}
+
+    @classmethod
+    def open(cls, path: Path, specification: Mapping[str, object], salt: str | None) -> RunDirectory:
+        """Begin a run, or go on with the one that lies at ``path``.
+
+        Args:
+          path: A folder that does not exist, is empty, or holds a run of the same specification.
+          specification: Everything that determines the result, as plain values.
+          salt: Pins the probe noise; None draws one secretly when the run begins and keeps it.
+
+        Raises:
+          ConfigError: The folder holds other files, or a run of another specification (the message lists what differs).
+        """
+        file = path / "run.json"
+        if not file.exists():
+            if path.exists() and any(path.iterdir()):
+                raise ConfigError("run directory", path, "an empty folder or an earlier run", "Name another folder.")
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            state = {"specification": specification, "salt": salt or draw_salt(), "started": started}
+            path.mkdir(parents=True, exist_ok=True)
+            write_json(file, state)
+        state = json.loads(file.read_text())
+        changes = differences(state["specification"], json.loads(json.dumps(specification)))
+        if changes:
+            raise ConfigError(
+                f"run directory {path}",
+                "; ".join(changes),
+                "the options and inputs that the run began with",
+                "Name another folder, or undo the change.",
+            )
+        return cls(path, state["salt"], state["started"])
+
+    def arrays(self, stage: str, key: object, compute: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
+        """The named arrays of a piece of work, computed at most once and memory-mapped, read-only.
+
+        Args:
+          stage: Path-like name, such as ``generate/00003``.
+          key: Plain values that determine the result: specification and input digests.
+          compute: Called only if the piece is not done.
+        """
+        folder = self.path / stage
+        if not self._done(stage, key):
+            with self._timed(stage):
+                results = compute()
+                folder.mkdir(parents=True, exist_ok=True)
+                for name, array in results.items():
+                    save_array(folder / f"{name}.npy", array)
+            self._enter(stage, key, [folder / f"{name}.npy" for name in results])
+        names = [Path(file).stem for file in self._entry(stage)["files"]]
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+
+    def value(self, stage: str, key: object, compute: Callable[[], Any]) -> Any:
+        """The plain value (dicts, lists, numbers, strings) of a piece of work, computed at most once."""
+        file = self.path / f"{stage}.json"
+        if not self._done(stage, key):
+            with self._timed(stage):
+                result = compute()
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_json(file, result)
+            self._enter(stage, key, [file])
+        return json.loads(file.read_text())
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        name = stage.split("/")[0]
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+
+    def _ledger(self, stage: str) -> Path:
+        return self.path / "ledger" / f"{stage}.json"
+
+    def _entry(self, stage: str) -> dict[str, Any]:
+        entry: dict[str, Any] = json.loads(self._ledger(stage).read_text())
+        return entry
+
+    def _done(self, stage: str, key: object) -> bool:
+        if not self._ledger(stage).exists():
+            return False
+        entry = self._entry(stage)
+        return entry["key"] == stage_key(stage, key) and all(
+            (self.path / file).exists() and file_digest(self.path / file) == digest
+            for file, digest in entry["files"].items()
+        )
+
+    def _enter(self, stage: str, key: object, files: list[Path]) -> None:
+        digests = {str(file.relative_to(self.path)): file_digest(file) for file in files}
+        self._ledger(stage).parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._ledger(stage), {"key": stage_key(stage, key), "files": digests})
+
+
+def stage_key(stage: str, key: object) -> str:
+    """Digest of what determines a piece of work, its name and the storage version included."""
+    return value_digest({"stage": stage, "key": key, "version": VERSION})
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an .npy file whole or not at all."""
+    partial = path.with_suffix(".npy.part")
+    with partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_suffix(f"{path.suffix}.part")
+    with partial.open("w") as file:
+        json.dump(value, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def differences(before: object, after: object, where: str = "") -> list[str]:
+    """What changed between two plain values, one ``key: old -> new`` per leaf."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = sorted({*before, *after})
+        nested = [
+            differences(before.get(key, "absent"), after.get(key, "absent"), f"{where}.{key}" if where else key)
+            for key in keys
+        ]
+        return [line for lines in nested for line in lines]
+    return [] if before == after else [f"{where}: {before!r} -> {after!r}"]
