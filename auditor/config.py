@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -76,18 +76,22 @@ class AuditConfig(Section):
 
 
 def read_config(path: Path) -> AuditConfig:
-    """The audit that a TOML file asks for, its paths made absolute.
+    """The audit that a TOML file asks for, its paths taken from the file's own folder.
 
     Raises:
       ConfigError: No such file, not TOML, an unknown key, or a value out of range.
     """
+    return resolve_paths(validate(read_raw(path), str(path)), path.absolute().parent)
+
+
+def read_raw(path: Path) -> dict[str, Any]:
+    """A TOML file as plain values, not yet checked against the schema."""
     if not path.is_file():
         raise ConfigError("audit file", path, "a TOML file", "Write one with `auditor init`.")
     try:
-        raw = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), error, "valid TOML", "Correct the line named.") from error
-    return resolve_paths(validate(raw, str(path)), path.resolve().parent)
 
 
 def validate(raw: object, subject: str) -> AuditConfig:

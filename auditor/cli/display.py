@@ -1,0 +1,83 @@
+"""What the terminal shows: progress bars with throughput and time left, notes, and the verdict.
+
+Everything here goes to standard error; standard output is for data. Text from checkpoints and data sets is escaped, so
+that a file name cannot style or fake the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from auditor.progress import Meter
+from auditor.store.record import Judgement, Record
+
+COLOURS = {"pass": "green", "fail": "red", "cannot conclude": "yellow"}
+
+
+def printable(text: object) -> str:
+    """Text without control characters, with markup escaped."""
+    return escape("".join(char for char in str(text) if char.isprintable()))
+
+
+class Terminal:
+    """Progress on a rich console; plain lines when it is not a terminal or under CI."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.live = self.console.is_terminal and not os.environ.get("CI")
+
+    def stage(self, title: str, total: int, unit: str) -> AbstractContextManager[Meter]:
+        return self._bar(title, total, unit) if self.live else self._line(title)
+
+    def note(self, text: str) -> None:
+        self.console.print(f"  [dim]{printable(text)}[/dim]", highlight=False)
+
+    @contextmanager
+    def _bar(self, title: str, total: int, unit: str) -> Iterator[Meter]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task(printable(title), total=total, rate="")
+
+            def meter(done: int) -> None:
+                speed = progress.tasks[task].speed
+                progress.update(task, advance=done, rate=f"{speed:.1f} {unit}/s" if speed else "")
+
+            yield meter
+
+    @contextmanager
+    def _line(self, title: str) -> Iterator[Meter]:
+        self.console.print(printable(title), highlight=False)
+        yield lambda done: None
+
+
+def show_verdict(console: Console, record: Record, judgement: Judgement, report: str) -> None:
+    """The outcome, its reason, the rules behind it, and where the report is."""
+    colour = COLOURS[judgement.outcome]
+    console.print(
+        Panel(
+            f"[bold {colour}]{judgement.outcome.upper()}[/]  {printable(judgement.reason)}",
+            title=printable(record.checkpoint.path),
+            border_style=colour,
+        )
+    )
+    table = Table("rule", "outcome", "what was found", box=None, pad_edge=False)
+    for rule in judgement.rules:
+        table.add_row(printable(rule.title), f"[{COLOURS[rule.outcome]}]{rule.outcome}[/]", printable(rule.statement))
+    console.print(table)
+    for remedy in judgement.remedies:
+        console.print(f"  → {printable(remedy)}", highlight=False)
+    console.print(f"report: {printable(report)}", highlight=False)

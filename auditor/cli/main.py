@@ -1,0 +1,69 @@
+"""The command line: parses, calls the library, and turns every end into its exit code.
+
+0 pass or done    1 the gate failed    2 error    3 cannot conclude
+4 usage or configuration    5 unsafe artifact refused    130 interrupted, resumable
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+
+from auditor.cli import doctor, gate, init, plan, report, run, scan, split
+from auditor.cli.display import printable
+from auditor.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, AuditError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="diffusion-auditor", prog_name="auditor")
+def cli() -> None:
+    """Does this diffusion checkpoint give its training data away, and may it be published?
+
+    \b
+    auditor init > audit.toml          write a commented configuration
+    auditor plan audit.toml            what it will cost and what its sizes can conclude
+    auditor run audit.toml             audit; the same command again resumes
+    auditor gate runs/audit            the verdict as an exit code, for CI
+    """
+
+
+for command in (
+    init.init, plan.plan, run.run, gate.gate, report.report, split.split, scan.scan, doctor.doctor,
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; no traceback unless AUDITOR_DEBUG is set."""
+    try:
+        code = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        _say(error.format_message())
+        return EXIT_USAGE
+    except AuditError as error:
+        _say(str(error))
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted: the run directory is whole. The same command goes on from here.")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if os.environ.get("AUDITOR_DEBUG"):
+            raise
+        _say(f"internal error: {type(error).__name__}: {error}. Set AUDITOR_DEBUG=1 for the traceback.")
+        return EXIT_ERROR
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error[/red] {printable(text)}")
+
+
+def entry() -> None:
+    """Entry point of the ``auditor`` command."""
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Options that `run` and `plan` share, and the configuration they add up to."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auditor.config import AuditConfig, read_raw, resolve_paths, validate
+from auditor.errors import ConfigError
+
+Command = Callable[..., Any]
+
+OPTIONS = (
+    click.argument("target", type=click.Path(path_type=Path)),
+    click.option("--train", type=click.Path(path_type=Path), help="Training images: folder, tar, parquet, arrow, npz."),
+    click.option("--holdout", type=click.Path(path_type=Path), help="Held-out images of the same origin."),
+    click.option("--split", type=click.Choice(["group", "image", "unknown"]), help="How the held-out set was drawn."),
+    click.option("--resize", is_flag=True, help="Bring images to the checkpoint's size and channels."),
+    click.option("--probes", type=click.IntRange(1), help="Number of generations [default: 4096]."),
+    click.option("--sampler", type=click.Choice(["ddim", "dpmpp_2m", "heun"]), help="[default: ddim]"),
+    click.option("--steps", type=click.IntRange(1), help="Sampler steps [default: 50]."),
+    click.option("--batch-size", type=click.IntRange(1), help="Images per denoiser call [default: 64]."),
+    click.option("--encoder", "encoders", multiple=True, metavar="NAME[=SOURCE]",
+                 help="pixel, clip=local-dir:FOLDER or sscd=FILE; repeatable, first decides [default: pixel]."),
+    click.option("--no-membership", is_flag=True, help="Leave membership out; the default policy then cannot pass."),
+    click.option("--salt", help="Pin the probe noise (for tests and demos; the record says so)."),
+    click.option("--policy", type=click.Path(path_type=Path), help="What a release needs [default: built in]."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any key: copies.alpha=0.05"),
+)  # fmt: skip
+
+
+def audit_options(command: Command) -> Command:
+    """Decorator that adds TARGET (an audit.toml or a checkpoint folder) and the options above."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def configuration(target: Path, assignments: tuple[str, ...], **options: Any) -> AuditConfig:
+    """The audit that a target and its options ask for; options win over the file.
+
+    Raises:
+      ConfigError: A faulty file, key or value, or a checkpoint without --train and --holdout.
+    """
+    from_file = target.suffix == ".toml"
+    raw = read_raw(target) if from_file else {"checkpoint": {"path": str(target.absolute())}}
+    for key, value in _given(options).items():
+        _assign(raw, key, value)
+    for assignment in assignments:
+        key, found, text = assignment.partition("=")
+        if not found:
+            raise ConfigError("--set", assignment, "KEY=VALUE", "For example --set copies.alpha=0.05.")
+        _assign(raw, key, _literal(text))
+    if not from_file and not {"train", "holdout"} <= raw.get("data", {}).keys():
+        raise ConfigError(
+            "options", "a checkpoint without --train and --holdout", "both image sets", "Give both, or an audit.toml."
+        )
+    base = target.absolute().parent if from_file else Path.cwd()
+    return resolve_paths(validate(raw, str(target) if from_file else "options"), base)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that were given, under their configuration keys; paths made absolute."""
+    keys = {
+        "train": "data.train", "holdout": "data.holdout", "split": "data.split", "resize": "data.resize",
+        "probes": "generation.probes", "sampler": "generation.sampler", "steps": "generation.steps",
+        "batch_size": "generation.batch_size", "salt": "generation.salt", "policy": "policy",
+    }  # fmt: skip
+    given = {
+        keys[name]: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if name in keys and value not in (None, False)
+    }
+    if options.get("encoders"):
+        given["encoders"] = [_encoder(text) for text in options["encoders"]]
+    if options.get("no_membership"):
+        given["membership.enabled"] = False
+    return given
+
+
+def _encoder(text: str) -> dict[str, str]:
+    """``NAME[=SOURCE]`` as an encoder section: clip's source is its model, another's its weights file."""
+    name, _, source = text.partition("=")
+    if not source:
+        return {"name": name}
+    return {"name": name, "model": source} if name == "clip" else {"name": name, "weights": source}
+
+
+def _assign(raw: dict[str, Any], dotted: str, value: object) -> None:
+    *sections, key = dotted.split(".")
+    for section in sections:
+        raw = raw.setdefault(section, {})
+    raw[key] = value
+
+
+def _literal(text: str) -> object:
+    """A TOML value, or the text itself where it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def default_run_directory(target: Path) -> Path:
+    """``runs/<name>``: the same for the same target, so that the same command resumes."""
+    name = target.stem if target.suffix == ".toml" else target.absolute().name
+    generic = name in {"audit", "checkpoint"}
+    return Path("runs") / (target.absolute().parent.name if generic else name)

@@ -1,0 +1,73 @@
+"""The configuration refuses what it does not know, and the template shows all it does."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from auditor.cli.init import template
+from auditor.config import AuditConfig, EncoderConfig, read_config, validate
+from auditor.errors import ConfigError
+
+LEAST = {"checkpoint": {"path": "c"}, "data": {"train": "t", "holdout": "h"}}
+
+
+def test_template_is_the_default_configuration() -> None:
+    raw = tomllib.loads(template())
+    asked = {"checkpoint": {"path": "checkpoint"}, "data": {"train": "train", "holdout": "holdout"}}
+    assert validate(raw, "template") == validate(asked, "least")
+
+
+def test_template_shows_every_key() -> None:
+    shown = set(re.findall(r"^#? ?(\w+) = ", template(), flags=re.MULTILINE))
+    fields = set(EncoderConfig.model_fields)
+    for name, field in AuditConfig.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", None)
+        fields |= set(inner) if inner else {name}
+    assert fields - {"encoders"} <= shown
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"generation": {"step": 5}}, "generation.step: got an unknown key"),
+        ({"generation": {"steps": 0}}, r"generation.steps: got 0; expected .*greater than or equal to 1"),
+        ({"generation": {"sampler": "ddpm"}}, "generation.sampler: got 'ddpm'"),
+        ({"copies": {"alpha": 1.5}}, "copies.alpha: got 1.5"),
+        ({"data": {"train": "t"}}, "data.holdout"),
+        ({"schema_version": 2}, "schema_version"),
+    ],
+)
+def test_faults_name_key_value_and_expectation(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        validate({**LEAST, **change}, "audit.toml")
+    assert caught.value.exit_code == 4
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_are_taken_from_the_files_own_folder(tmp_path: Path) -> None:
+    file = tmp_path / "audit.toml"
+    file.write_text(
+        'policy = "p.toml"\n[checkpoint]\npath = "c"\n[data]\ntrain = "/abs/t"\nholdout = "h"\n'
+        '[[encoders]]\nname = "clip"\nmodel = "local-dir:m"\n'
+    )
+    config = read_config(file)
+    assert config.checkpoint.path == tmp_path / "c"
+    assert config.data.train == Path("/abs/t")
+    assert config.policy == tmp_path / "p.toml"
+    assert config.encoders[0].model == f"local-dir:{tmp_path / 'm'}"
+
+
+@pytest.mark.parametrize("content", ["x = ", "\xff\xfe"])
+def test_what_is_not_toml_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.toml").write_text(content, encoding="latin-1")
+    with pytest.raises(ConfigError, match="valid TOML"):
+        read_config(tmp_path / "a.toml")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="auditor init"):
+        read_config(tmp_path / "none.toml")
