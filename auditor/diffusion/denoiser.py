@@ -44,6 +44,11 @@ def predict(
     return read_output(denoiser.prediction_type, output, x_t, signal, noise)
 
 
+def widest_dtype(device: torch.device) -> torch.dtype:
+    """The dtype that trajectories are carried in: float64, or float32 on devices without it (Apple's MPS)."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 class CountingDenoiser:
     """A denoiser that counts its calls: ``calls`` (batches) and ``evaluations`` (samples)."""
 

@@ -1,4 +1,4 @@
-"""What a network's raw output means, and the exact conversions between the four readings.
+"""What a network's raw output means, and its exact reading as (x0, eps).
 
 x_t = a * x0 + s * eps        a = signal_scale[t], s = noise_scale[t]
 v   = a * eps - s * x0        (Salimans and Ho 2022, arXiv 2202.00512, for a^2 + s^2 = 1)
@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import torch
+
+Scale = torch.Tensor | float
 
 
 class PredictionType(StrEnum):
@@ -28,12 +30,13 @@ class Prediction(NamedTuple):
 
 
 def read_output(
-    kind: PredictionType, model_output: torch.Tensor, x_t: torch.Tensor, signal: torch.Tensor, noise: torch.Tensor
+    kind: PredictionType, model_output: torch.Tensor, x_t: torch.Tensor, signal: Scale, noise: Scale
 ) -> Prediction:
-    """Convert raw output, Float[B, ...], with scales that broadcast against it.
+    """Both readings of a raw output Float[B, ...], with scales that broadcast against it.
 
-    Where the wanted quantity does not show in x_t (x0 at signal 0 from epsilon, eps at noise 0 from sample), the
-    result is not finite; :func:`auditor.diffusion.denoiser.predict` refuses those times beforehand.
+    ``v_prediction`` presumes a variance-preserving schedule. Where the wanted quantity does not show in x_t (x0 at
+    signal 0 from epsilon, eps at noise 0 from sample) the result is not finite; samplers refuse such ladders before
+    the first call, and the sweep counts such scores as unscored.
     """
     if kind is PredictionType.EPSILON:
         return Prediction((x_t - noise * model_output) / signal, model_output)

@@ -1,0 +1,192 @@
+"""One pass of a denoiser over images that serves several attacks at once.
+
+An attack is a generator: it yields rounds of requests (x_t, t), receives their predictions, and returns its scores.
+The sweep drives all attacks through a batch of samples in lockstep, evaluates each distinct (x_t, t, condition) of the
+batch once whoever asks for it, and gathers a round's requests into as few denoiser calls as ``batch_size`` allows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from auditor.diffusion.denoiser import Denoiser, widest_dtype
+from auditor.diffusion.evaluations import Request, SharedEvaluations
+from auditor.diffusion.prediction import Prediction
+from auditor.diffusion.schedule import NoiseSchedule
+from auditor.errors import ConfigError
+from auditor.probes import probe_noise
+
+Batch = tuple[Sequence[str], torch.Tensor, torch.Tensor | None]  # ids, x0 Float32[B C H W], labels Int64[B] or None
+
+
+Rounds = Generator[list[Request], list[Prediction], Mapping[str, torch.Tensor]]
+Scores = Mapping[str, Mapping[str, torch.Tensor]]  # attack -> variant -> Float[B]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What an attack sees of a batch: never a label, never an id."""
+
+    x0: torch.Tensor  # Float64[B C H W] in model space
+    schedule: NoiseSchedule
+    noise: Callable[[str], torch.Tensor]  # stream -> standard normal Float64[B C H W], one draw per sample
+
+
+class SweptAttack(Protocol):
+    """Anything that scores samples by asking for predictions."""
+
+    @property
+    def name(self) -> str:
+        """Unique among the attacks of a sweep."""
+
+    def rounds(self, samples: Samples) -> Rounds:
+        """Yield rounds of requests; return Float[B] scores by variant, larger = more likely a member."""
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores of all samples that every variant could score, in the order they came.
+
+    Attributes:
+      ids: Ids of the scored samples, N of them.
+      positions: Int64[N], their places in the input, to align other arrays with.
+      scores: attack name -> variant -> Float64[N], larger = more likely a member.
+      unscored: (id, reason) of the others: a variant's score was not finite.
+      evaluations: Denoiser evaluations spent, in samples.
+      evaluations_unshared: What the attacks would have cost one by one.
+      per_image: attack name -> evaluations per image if it ran alone.
+    """
+
+    ids: list[str]
+    positions: NDArray[np.int64]
+    scores: dict[str, dict[str, NDArray[np.float64]]]
+    unscored: list[tuple[str, str]]
+    evaluations: int
+    evaluations_unshared: int
+    per_image: dict[str, int]
+
+
+@torch.inference_mode()
+def sweep(
+    denoiser: Denoiser,
+    batches: Iterable[Batch],
+    attacks: Sequence[SweptAttack],
+    *,
+    seed: str,
+    batch_size: int = 256,
+    on_batch: Callable[[int], None] | None = None,
+) -> ScoreTable:
+    """Scores of every sample under every attack's variants.
+
+    A sample's noise depends on (seed, stream, its id) and nothing else, so scores do not depend on order or batches
+    (but for the last digits: kernels sum in another order at another batch size). Memory holds one batch, and per
+    sample its scores.
+
+    Args:
+      denoiser: The audited network.
+      batches: (ids, x0, condition) with unique ids; x0 Float32[B C H W] in model space.
+      attacks: Attacks with distinct names.
+      seed: The audit's root seed.
+      batch_size: Most samples in one denoiser call.
+      on_batch: Called after each batch with the number of samples in it, for progress.
+
+    Raises:
+      ConfigError: An id comes twice, or images do not fit the denoiser.
+    """
+    table = _Gathering(attacks)
+    for ids, x0, condition in batches:
+        if tuple(x0.shape[1:]) != denoiser.sample_shape:
+            expected = f"{denoiser.sample_shape}, as the checkpoint was trained"
+            raise ConfigError("membership images", tuple(x0.shape[1:]), expected, "Resize them or set data.resize.")
+        memo = SharedEvaluations(denoiser, condition, batch_size)
+        scores = _lockstep(attacks, _samples(denoiser.schedule, seed, ids, x0), memo)
+        table.add(ids, scores, memo)
+        if on_batch is not None:
+            on_batch(len(ids))
+    return table.finish()
+
+
+def _samples(schedule: NoiseSchedule, seed: str, ids: Sequence[str], x0: torch.Tensor) -> Samples:
+    """The batch in its widest dtype, with noise keyed by each id's digest."""
+    dtype = widest_dtype(x0.device)
+    keys = [int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "little") for id in ids]
+
+    def noise(stream: str) -> torch.Tensor:
+        return probe_noise(seed, stream, keys, tuple(x0.shape[1:])).to(x0.device, dtype)
+
+    return Samples(x0.to(dtype), schedule, noise)
+
+
+def _lockstep(attacks: Sequence[SweptAttack], samples: Samples, memo: SharedEvaluations) -> Scores:
+    """Drive every attack to its end; all requests of one round are evaluated together."""
+    running = {attack.name: attack.rounds(samples) for attack in attacks}
+    answers: dict[str, list[Prediction] | None] = dict.fromkeys(running)
+    scores: dict[str, Mapping[str, torch.Tensor]] = {}
+    while running:
+        asked: dict[str, list[Request]] = {}
+        for name, rounds in list(running.items()):
+            try:
+                answer = answers[name]
+                asked[name] = next(rounds) if answer is None else rounds.send(answer)
+            except StopIteration as end:
+                scores[name] = end.value
+                del running[name]
+        answers = dict(memo.answer(asked))
+    return scores
+
+
+class _Gathering:
+    """Scores as they come in, and the table they become."""
+
+    def __init__(self, attacks: Sequence[SweptAttack]) -> None:
+        self.names = [attack.name for attack in attacks]
+        if len(set(self.names)) < len(self.names):
+            raise ConfigError("attacks", ", ".join(self.names), "distinct names", "List each attack once.")
+        self.ids: list[str] = []
+        self.known: set[str] = set()
+        self.columns: dict[str, dict[str, list[NDArray[np.float64]]]] = {name: {} for name in self.names}
+        self.evaluations = 0
+        self.per_image = dict.fromkeys(self.names, 0)
+
+    def add(
+        self, ids: Sequence[str], scores: Mapping[str, Mapping[str, torch.Tensor]], memo: SharedEvaluations
+    ) -> None:
+        for id in ids:
+            if id in self.known:
+                raise ConfigError("membership images", f"id {id!r} twice", "unique ids", "Rename one of the images.")
+            self.known.add(id)
+        self.ids.extend(ids)
+        for name, variants in scores.items():
+            for variant, values in variants.items():
+                self.columns[name].setdefault(variant, []).append(values.double().cpu().numpy())
+        self.evaluations += len(ids) * len(memo.outputs)
+        for name, places in memo.used.items():
+            self.per_image[name] = max(self.per_image[name], len(places))
+
+    def finish(self) -> ScoreTable:
+        whole = {
+            name: {variant: np.concatenate(parts) for variant, parts in variants.items()}
+            for name, variants in self.columns.items()
+        }
+        reasons: dict[int, str] = {}
+        for name, variants in whole.items():
+            for variant, values in variants.items():
+                for row in np.flatnonzero(~np.isfinite(values)):
+                    reasons.setdefault(int(row), f"{name}, {variant}: the score is {values[row]}")
+        positions = np.array([row for row in range(len(self.ids)) if row not in reasons], np.int64)
+        return ScoreTable(
+            ids=[self.ids[row] for row in positions],
+            positions=positions,
+            scores={name: {v: x[positions] for v, x in variants.items()} for name, variants in whole.items()},
+            unscored=[(self.ids[row], reason) for row, reason in sorted(reasons.items())],
+            evaluations=self.evaluations,
+            evaluations_unshared=len(self.ids) * sum(self.per_image.values()),
+            per_image=self.per_image,
+        )
