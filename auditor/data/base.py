@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,13 +29,12 @@ class ImageBatch:
     captions: list[str | None]
 
 
-@dataclass(frozen=True)
-class SourceFile:
-    """One image before decoding: ``read()`` gives the encoded bytes, or the raw array for npz."""
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One image before decoding: the bytes of a PNG, JPEG or WEBP file, or raw UInt8[H W] or [H W C] pixels."""
 
-    id: str
+    content: bytes | NDArray[np.uint8] = field(repr=False)
     caption: str | None = None
-    payload: bytes | NDArray[np.uint8] = field(default=b"", repr=False)
 
 
 class ImageSource(Protocol):
@@ -47,7 +46,18 @@ class ImageSource(Protocol):
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
-        """(id, reason) of images that the last complete pass could not decode."""
+        """(id, reason) of the images that no pass so far could decode, sorted by id; complete after a whole pass."""
 
-    def batches(self, size: int) -> Iterator[ImageBatch]:
-        """Every readable image once, ``size`` at a time (the last batch may be smaller)."""
+    def __len__(self) -> int:
+        """Images in the set, readable or not."""
+
+    def batches(self, size: int, only: Collection[str] | None = None) -> Iterator[ImageBatch]:
+        """Every readable image once, sorted by id, ``size`` at a time (the last batch may be smaller).
+
+        Args:
+          size: Images per batch, at least 1.
+          only: Ids to stream, in any order (ids the set does not have are passed over); None streams all.
+
+        Raises:
+          DataError: An image is readable but of another shape than the audit's, and resizing was not asked for.
+        """

@@ -1,0 +1,58 @@
+"""A folder of image files, searched recursively."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from auditor.data.base import Payload
+from auditor.data.decode import MAX_BYTES
+from auditor.data.indexed import clean_text
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+# Images all the same, which this package does not decode: they are counted as unreadable rather than passed over.
+OTHER_IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jxl", ".pgm", ".ppm", ".tif", ".tiff"}
+)
+
+
+class FolderContainer:
+    """Image files below a folder; the id is the relative path without its extension.
+
+    Where two files share such an id (a.png beside a.jpg), those keep their extensions. A file of the same name with
+    the extension .txt holds the caption.
+    """
+
+    def __init__(self, root: Path, files: Sequence[Path]) -> None:
+        stems = {file: file.relative_to(root).with_suffix("").as_posix() for file in files}
+        shared = Counter(stems.values())
+        named = sorted(
+            (clean_text(stem if shared[stem] == 1 else file.relative_to(root).as_posix()), file)
+            for file, stem in stems.items()
+        )
+        self.ids: Sequence[str] = [name for name, _ in named]
+        self._files = [file for _, file in named]
+
+    def read(self, positions: Sequence[int]) -> Iterator[Payload | str]:
+        for position in positions:
+            file = self._files[position]
+            try:
+                if file.stat().st_size > MAX_BYTES:
+                    yield f"{file.stat().st_size} bytes, over the limit of {MAX_BYTES}"
+                    continue
+                content = file.read_bytes()
+            except OSError as error:
+                yield f"{type(error).__name__}: {error.strerror}"
+                continue
+            yield Payload(content, _caption(file))
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether the extension names an image format, decodable here or not."""
+    return path.suffix.lower() in IMAGE_SUFFIXES | OTHER_IMAGE_SUFFIXES
+
+
+def _caption(file: Path) -> str | None:
+    sibling = file.with_suffix(".txt")
+    return sibling.read_text("utf-8", "replace").strip() if sibling.is_file() else None
