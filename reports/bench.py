@@ -1,0 +1,99 @@
+"""Speed as ratios, measured side by side in one process: ``make bench`` writes reports/bench.md.
+
+Each pair is run alternately, and the ratio is that of the medians, so that other work on the machine weighs on both
+sides alike. No time is asserted anywhere: the table is for reading.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import torch
+from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
+
+from auditor.checkpoint.load import LoadedCheckpoint, load
+from auditor.checkpoint.scan import scan
+from auditor.config import GenerationConfig
+from auditor.generate import sample_part
+from auditor.search.exact import best_match
+
+CHECKPOINT = Path(__file__).parent.parent / "fixtures" / "general-a" / "checkpoint"
+STEPS, BATCH, ROUNDS = 50, 64, 7
+
+
+def alternate(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
+    """Median seconds of both, run in turn after one warm-up each."""
+    ours(), theirs()
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS):
+        for side, work in zip(seconds, (ours, theirs), strict=True):
+            began = time.perf_counter()
+            work()
+            side.append(time.perf_counter() - began)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+def generation(checkpoint: LoadedCheckpoint) -> list[tuple[str, float, float]]:
+    """One batch of 64 through 50 DDIM steps, noise and pixels included, against two yardsticks."""
+    network = UNet2DModel.from_pretrained(CHECKPOINT / "unet", use_safetensors=True).eval()
+    pipeline = DDIMPipeline(unet=network, scheduler=DDIMScheduler.from_pretrained(CHECKPOINT / "scheduler"))
+    pipeline.set_progress_bar_config(disable=True)
+    x, times = torch.randn(BATCH, *checkpoint.denoiser.sample_shape), torch.arange(STEPS) * (1000 // STEPS)
+    config = GenerationConfig(steps=STEPS, batch_size=BATCH)
+
+    def ours() -> None:
+        sample_part(checkpoint, checkpoint.denoiser, config, "bench", range(BATCH))
+
+    @torch.inference_mode()
+    def bare() -> None:
+        for t in times:
+            network(x, t.expand(BATCH)).sample
+
+    def diffusers() -> None:
+        pipeline(batch_size=BATCH, num_inference_steps=STEPS, eta=0.0, output_type="np")
+
+    return [
+        ("generation: 50 bare denoiser calls", *alternate(ours, bare)),
+        ("generation: diffusers' DDIMPipeline call", *alternate(ours, diffusers)),
+    ]
+
+
+def search(dimension: int) -> tuple[str, float, float]:
+    """Item scores of 200,000 items against 4,096 generations, against one bare FAISS search in the same blocks."""
+    rng = np.random.default_rng(0)
+    items, references = (rng.standard_normal((rows, dimension), dtype=np.float32) for rows in (200_000, 4_096))
+    for vectors in (items, references):
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def bare() -> None:
+        index = faiss.IndexFlatIP(dimension)
+        index.add(references)
+        for start in range(0, len(items), 65_536):
+            index.search(items[start : start + 65_536], 1)
+
+    return (f"item scores S_i, {dimension} dimensions: bare FAISS", *alternate(lambda: best_match(items, references), bare))
+
+
+def main() -> None:
+    checkpoint = load(scan(CHECKPOINT))
+    rows = [*generation(checkpoint), search(256), search(512)]
+    lines = [
+        "# Speed", "",
+        f"`make bench`, {torch.get_num_threads()} threads, {platform.machine()}, torch {torch.__version__}, "
+        f"faiss {faiss.__version__}. Medians of {ROUNDS} alternating runs.", "",
+        "| against | auditor, s | yardstick, s | ratio |", "|---|--:|--:|--:|",
+        *(f"| {name} | {ours:.3f} | {theirs:.3f} | {ours / theirs:.2f} |" for name, ours, theirs in rows), "",
+    ]  # fmt: skip
+    text = "\n".join(lines)
+    (Path(__file__).parent / "bench.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
