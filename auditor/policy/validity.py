@@ -1,0 +1,103 @@
+"""Whether the audit itself can be relied on: blocking checks, coverage, and how the probes were drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from auditor.policy.copies import primary_competition
+from auditor.policy.ruling import Precedence, Ruling, percent, ruling
+from auditor.policy.schema import Policy
+from auditor.store.record import Check, Record
+
+# What each failed or missing check calls for.
+REMEDIES = {
+    "placebo": "Held-out images and training images are not alike: draw the held-out set at random from the same pool, "
+    "by duplicate group (`auditor split`, before training), and audit again.",
+    "blind": "Training and held-out images can be told apart without the model: draw both from the same pool, with the "
+    "same filters, resolution and file format (`auditor split`, before training), and audit again.",
+    "positive-control": "The audit does not find copies that are there: use an encoder suited to the images, or more "
+    "images, until the positive control is found.",
+    "resolving": "List an encoder first that tells copies from look-alikes on this data.",
+    "coverage": "Repair or replace the unreadable images named in the record, and audit again.",
+}
+SPLIT_CHECKS = ("placebo", "blind")  # they speak about the two sets, under whichever encoder they were seen
+
+
+def validity_rulings(record: Record, policy: Policy) -> list[Ruling]:
+    """Blocking checks first, then what the policy requires besides."""
+    primary = primary_competition(record.copies)
+    checks = [check for check in record.checks if _concerns(check, primary.encoder if primary else None)]
+    made = {check.id for check in checks}
+    absent = [_absent(id) for id in policy.validity.required if id not in made]
+    required = frozenset(policy.validity.required)
+    return [*(_check(check, check.id in required) for check in checks), *absent, _coverage(record, policy)]
+
+
+def _concerns(check: Check, primary: str | None) -> bool:
+    """Whether a check bears on the verdict: not if it concerns an encoder that takes no part in it.
+
+    A training set that differs from the held-out set under any encoder does bear on it.
+    """
+    return check.encoder in (None, primary) or (check.id in SPLIT_CHECKS and check.status == "failed")
+
+
+def _check(check: Check, required: bool) -> Ruling:
+    id = f"validity.{check.id}" + (f".{check.encoder}" if check.encoder else "")
+    statement = check.statement
+    if check.p_adjusted is not None:
+        statement = f"{statement.removesuffix('.')} (p = {check.p_adjusted:.3g}, adjusted over all checks)."
+    if check.status == "failed":
+        return ruling(id, check.title, "cannot conclude", statement, REMEDIES[check.id], Precedence.BLOCKED)
+    if check.status == "passed":
+        return ruling(id, check.title, "pass", statement)
+    if not required:
+        return ruling(id, check.title, "pass", f"Not tested, and not required: {statement}")
+    return ruling(id, check.title, "cannot conclude", f"Not tested: {statement}", REMEDIES[check.id])
+
+
+def _absent(id: str) -> Ruling:
+    statement = f"The check {id} was not made, and the policy requires it."
+    return ruling(f"validity.{id}", f"Check {id}", "cannot conclude", statement, REMEDIES[id])
+
+
+def _coverage(record: Record, policy: Policy) -> Ruling:
+    least, wanted = min(_shares(record), key=lambda share: share[1]), policy.power.min_coverage
+    statement = f"{percent(least[1])} of {least[0]} could be used; the policy asks for {percent(wanted)}."
+    if least[1] >= wanted:
+        return ruling("power.coverage", "Coverage", "pass", statement)
+    remedy = f"Find out why some {least[0]} could not be used (the record names them), repair them, and audit again."
+    return ruling("power.coverage", "Coverage", "cannot conclude", statement, remedy)
+
+
+def _shares(record: Record) -> Sequence[tuple[str, float]]:
+    """What was used of what there was, by kind; 0 of 0 is no coverage."""
+    generation = record.generation
+    shares = [
+        ("training images", _share(record.training.images, len(record.training.unreadable))),
+        ("held-out images", _share(record.holdout.images, len(record.holdout.unreadable))),
+        ("generations", _share(generation.probes - generation.non_finite, generation.non_finite)),
+    ]
+    if record.membership is not None:
+        tested, lost = record.membership.members + record.membership.nonmembers, len(record.membership.unscored)
+        shares.append(("membership scores", _share(tested - lost, lost)))
+    return shares
+
+
+def _share(used: int, lost: int) -> float:
+    return used / (used + lost) if used + lost > 0 else 0.0
+
+
+def probes_ruling(record: Record, policy: Policy) -> Ruling:
+    """Pinned probes withhold a pass unless the policy allows them: the trainer could have known them."""
+    title = "Probes unknown to the trainer"
+    if not record.generation.seed_pinned:
+        statement = "The probe noise was drawn from a secret salt at audit time."
+        return ruling("probes.secret", title, "pass", statement)
+    if policy.probes.allow_pinned:
+        statement = "The probe noise was pinned in the configuration, which the policy allows."
+        return ruling("probes.secret", title, "pass", statement)
+    statement = (
+        "The probe noise was pinned in the configuration, so a trainer could have prepared the checkpoint for it."
+    )
+    remedy = "Remove generation.salt from the configuration and audit again; only demos should allow pinned probes."
+    return ruling("probes.secret", title, "cannot conclude", statement, remedy)
