@@ -1,0 +1,63 @@
+"""What a checkpoint may name: classes of diffusers that this package opens, and file types it reads."""
+
+from __future__ import annotations
+
+PIPELINES = frozenset(
+    {"DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "ScoreSdeVePipeline", "DiTPipeline", "LDMPipeline"}
+)
+NETWORKS = frozenset({"UNet2DModel", "DiTTransformer2DModel", "Transformer2DModel"})
+AUTOENCODERS = frozenset({"AutoencoderKL", "VQModel"})
+VP_SCHEDULERS = frozenset(
+    {
+        "DDIMInverseScheduler",
+        "DDIMParallelScheduler",
+        "DDIMScheduler",
+        "DDPMParallelScheduler",
+        "DDPMScheduler",
+        "DEISMultistepScheduler",
+        "DPMSolverMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "KDPM2DiscreteScheduler",
+        "LMSDiscreteScheduler",
+        "PNDMScheduler",
+        "UniPCMultistepScheduler",
+    }
+)
+VE_SCHEDULERS = frozenset({"ScoreSdeVeScheduler"})
+# Safe to open, but their noise schedules are not read here: loading ends with a CheckpointError, not a refusal.
+OTHER_SCHEDULERS = frozenset({"EDMDPMSolverMultistepScheduler", "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"})
+CLASSES = PIPELINES | NETWORKS | AUTOENCODERS | VP_SCHEDULERS | VE_SCHEDULERS | OTHER_SCHEDULERS
+
+LIBRARIES = frozenset({"diffusers"})
+REMOTE_CODE_KEYS = frozenset({"auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code"})
+
+PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pth", ".pt2", ".th"})
+CODE_SUFFIXES = frozenset(
+    {".bat", ".cmd", ".dll", ".dylib", ".exe", ".jar", ".ps1", ".py", ".pyc", ".pyd", ".pyo", ".pyw", ".sh", ".so"}
+)
+SKIPPED_FOLDERS = frozenset({".git", ".cache"})  # version control and download bookkeeping; never loaded from
+
+# Globals that a pickle of plain tensors needs; anything else could run code.
+PICKLE_GLOBALS = frozenset(
+    {
+        "collections OrderedDict",
+        "numpy dtype",
+        "numpy ndarray",
+        "numpy.core.multiarray _reconstruct",
+        "numpy.core.multiarray scalar",
+        "numpy._core.multiarray _reconstruct",
+        "numpy._core.multiarray scalar",
+        "torch Size",
+        "torch._utils _rebuild_parameter",
+        "torch._utils _rebuild_tensor",
+        "torch._utils _rebuild_tensor_v2",
+        "torch.nn.parameter Parameter",
+        "torch.storage UntypedStorage",
+        *(f"torch {kind}Storage" for kind in ("BFloat16", "Bool", "Byte", "Char", "Double", "Float")),
+        *(f"torch {kind}Storage" for kind in ("Half", "Int", "Long", "Short")),
+    }
+)

@@ -1,0 +1,38 @@
+"""What each model family hands over, and the registry of families by pipeline class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from auditor.checkpoint.latents import LatentCodec
+from auditor.checkpoint.scan import Scan
+from auditor.diffusion.denoiser import Denoiser
+from auditor.diffusion.prediction import PredictionType
+from auditor.diffusion.schedule import NoiseSchedule
+from auditor.registry import Registry
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A loaded model: what audits call, and what the record says of it."""
+
+    denoiser: Denoiser
+    codec: LatentCodec
+    network: Any  # torch.nn.Module that the denoiser calls
+    num_classes: int | None = None  # labels are 0..num_classes-1; None = unconditional
+    null_class: int | None = None  # label that stands for no label; None = no classifier-free guidance
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the scheduler's configuration says of the training."""
+
+    schedule: NoiseSchedule
+    prediction_type: PredictionType
+
+
+FamilyLoader = Callable[[Scan, Trained, str], Parts]  # (scan, trained, device)
+families: Registry[FamilyLoader] = Registry("pipeline")

@@ -1,0 +1,114 @@
+"""Between pixels and model space: the scaling of a pixel-space model, or the autoencoder of a latent one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Shape = tuple[int, int, int]
+
+
+class LatentCodec(Protocol):
+    """Deterministic both ways, so that the same images always mean the same points of model space."""
+
+    @property
+    def pixel_shape(self) -> Shape:
+        """(C, H, W) of an image."""
+
+    def to_model(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        """UInt8[B C H W] pixels to Float32[B ...] points of model space, on the model's device."""
+
+    def to_pixels(self, x0: torch.Tensor) -> NDArray[np.uint8]:
+        """Float[B ...] points of model space to UInt8[B C H W] pixels, clamped and rounded half to even.
+
+        Raises:
+          ValueError: A value is not finite; such samples are counted, not shown.
+        """
+
+
+@dataclass(frozen=True)
+class PixelScaling:
+    """Model space is pixels in [low, 1]: low = -1 for most models, 0 for score-SDE VE."""
+
+    pixel_shape: Shape
+    device: str = "cpu"
+    low: float = -1.0
+
+    def to_model(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        check_pixels(pixels, self.pixel_shape)
+        unit = torch.from_numpy(pixels).to(self.device, torch.float32) / 255
+        return unit * (1 - self.low) + self.low
+
+    def to_pixels(self, x0: torch.Tensor) -> NDArray[np.uint8]:
+        return quantise((x0.float() - self.low) / (1 - self.low))
+
+
+@dataclass(frozen=True)
+class KlAutoencoder:
+    """Model space is ``scaling_factor * (posterior mean - shift_factor)`` of a variational autoencoder.
+
+    The posterior mean rather than a draw: evidence must not depend on noise in the encoder. The autoencoder sees
+    pixels in [-1, 1].
+    """
+
+    network: Any  # diffusers.AutoencoderKL
+    pixel_shape: Shape
+    device: str = "cpu"
+
+    @torch.no_grad()
+    def to_model(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        posterior = self.network.encode(centred(pixels, self.pixel_shape, self.device)).latent_dist
+        latents: torch.Tensor = (posterior.mean - shift(self.network)) * self.network.config.scaling_factor
+        return latents
+
+    @torch.no_grad()
+    def to_pixels(self, x0: torch.Tensor) -> NDArray[np.uint8]:
+        latents = x0.to(self.device, torch.float32) / self.network.config.scaling_factor + shift(self.network)
+        return quantise(self.network.decode(latents).sample / 2 + 0.5)
+
+
+@dataclass(frozen=True)
+class VqAutoencoder:
+    """Model space is ``scaling_factor *`` the encoder output before quantisation, which the decoder applies itself."""
+
+    network: Any  # diffusers.VQModel
+    pixel_shape: Shape
+    device: str = "cpu"
+
+    @torch.no_grad()
+    def to_model(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        latents: torch.Tensor = self.network.encode(centred(pixels, self.pixel_shape, self.device)).latents
+        return latents * float(self.network.config.scaling_factor)
+
+    @torch.no_grad()
+    def to_pixels(self, x0: torch.Tensor) -> NDArray[np.uint8]:
+        latents = x0.to(self.device, torch.float32) / self.network.config.scaling_factor
+        return quantise(self.network.decode(latents).sample / 2 + 0.5)
+
+
+def shift(network: Any) -> float:
+    """The autoencoder's shift_factor, 0 where it has none."""
+    return float(getattr(network.config, "shift_factor", None) or 0.0)
+
+
+def centred(pixels: NDArray[np.uint8], shape: Shape, device: str) -> torch.Tensor:
+    """UInt8[B C H W] as Float32 in [-1, 1]."""
+    return PixelScaling(shape, device).to_model(pixels)
+
+
+def check_pixels(pixels: NDArray[np.uint8], shape: Shape) -> None:
+    """Raise ValueError unless the pixels are UInt8[B, *shape]."""
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape:
+        raise ValueError(f"pixels: got {pixels.dtype}{list(pixels.shape)}; expected uint8 [B, {shape}]")
+
+
+def quantise(unit: torch.Tensor) -> NDArray[np.uint8]:
+    """Values in [0, 1] as UInt8, clamped and rounded half to even, as diffusers' pipelines do."""
+    if not torch.isfinite(unit).all():
+        raise ValueError("x0: got values that are not finite; expected finite samples only")
+    pixels: NDArray[np.uint8] = (unit.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return pixels

@@ -1,0 +1,83 @@
+"""From a scanned folder to a denoiser and a codec, with everything the record says about the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.checkpoint import dit, latent_unet, score_sde, unet  # noqa: F401  # each registers its family
+from auditor.checkpoint.components import scheduler_config
+from auditor.checkpoint.family import Parts, Trained, families
+from auditor.checkpoint.guidance import Guided
+from auditor.checkpoint.latents import LatentCodec
+from auditor.checkpoint.scan import Scan, check_unchanged
+from auditor.checkpoint.schedule import noise_schedule, prediction_type
+from auditor.diffusion.denoiser import Denoiser
+from auditor.diffusion.prediction import PredictionType
+from auditor.errors import ConfigError
+from auditor.store.record import Checkpoint
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A checkpoint ready to be audited."""
+
+    info: Checkpoint
+    denoiser: Denoiser  # conditional on labels where num_classes is given
+    codec: LatentCodec
+    num_classes: int | None  # labels are 0..num_classes-1; None = unconditional
+    null_class: int | None  # label that stands for no label; None = it was not trained for guidance
+    scheduler_config: dict[str, object]  # with every default filled in
+
+    def guided(self, scale: float) -> Denoiser:
+        """The denoiser under classifier-free guidance: 1 is the plain conditional model, 0 the unconditional one.
+
+        Raises:
+          ConfigError: The checkpoint has no null label.
+        """
+        if self.null_class is None:
+            got, remedy = f"{scale} for a checkpoint without a null label", "Remove the option."
+            raise ConfigError("generation.guidance_scale", got, "none", remedy)
+        return Guided(self.denoiser, self.null_class, scale)
+
+
+def load(scan: Scan, *, device: str = "cpu") -> LoadedCheckpoint:
+    """The scanned checkpoint in float32 on the device, its weights checked, drawing no random number.
+
+    Args:
+      scan: From :func:`auditor.checkpoint.scan.scan`.
+      device: As torch names it.
+
+    Raises:
+      CheckpointError: An unsupported scheduler or prediction type; tensors missing, left over or not finite; parts
+        that do not fit together.
+      UnsafeArtifactError: A file changed after the scan.
+    """
+    check_unchanged(scan)
+    config = scheduler_config(scan)
+    trained = Trained(noise_schedule(config), prediction_type(config))
+    pipeline = str(scan.model_index["_class_name"])
+    parts = families[pipeline](scan, trained, device)
+    check_unchanged(scan)
+    info = describe(scan, pipeline, parts)
+    return LoadedCheckpoint(info, parts.denoiser, parts.codec, parts.num_classes, parts.null_class, config)
+
+
+def describe(scan: Scan, pipeline: str, parts: Parts) -> Checkpoint:
+    """The checkpoint's entry in the record."""
+    notes = [*scan.notes, *parts.notes]
+    schedule, kind = parts.denoiser.schedule, parts.denoiser.prediction_type
+    if schedule.signal_scale[-1] == 0 and kind is PredictionType.EPSILON:
+        notes.append("no signal is left at the last training time, where an epsilon prediction says nothing about x0")
+    return Checkpoint(
+        path=str(scan.path),
+        digest=scan.digest,
+        files=scan.files,
+        pipeline=pipeline,
+        network=type(parts.network).__name__,
+        parameters=sum(parameter.numel() for parameter in parts.network.parameters()),
+        prediction_type=str(kind),
+        sample_shape=list(parts.denoiser.sample_shape),
+        train_timesteps=len(schedule),
+        conditional=parts.num_classes is not None,
+        notes=notes,
+    )

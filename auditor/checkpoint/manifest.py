@@ -1,0 +1,126 @@
+"""model_index.json and the components it names: which classes would be built, before any is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from auditor.checkpoint.allowed import CLASSES, LIBRARIES, PIPELINES, REMOTE_CODE_KEYS
+from auditor.errors import CheckpointError, ConfigError, UnsafeArtifactError
+
+MAX_JSON = 2**26  # bytes
+BARE_NETWORK = "UNet2DModel"
+CLASS_REMEDY = "Checkpoints of other classes are not audited by this version."
+
+
+def read_json(file: Path, subject: str) -> object:
+    """The parsed file.
+
+    Raises:
+      CheckpointError: Not JSON, or of more than :data:`MAX_JSON` bytes.
+    """
+    remedy = "Download or save the checkpoint again."
+    if file.stat().st_size > MAX_JSON:
+        raise CheckpointError(subject, f"{file.stat().st_size} bytes", f"at most {MAX_JSON}", remedy)
+    try:
+        content: object = json.loads(file.read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(subject, str(error)[:120], "valid JSON", remedy) from error
+    return content
+
+
+def read_object(file: Path, subject: str) -> dict[str, object]:
+    """The parsed file, which must hold a JSON object."""
+    content = read_json(file, subject)
+    if not isinstance(content, dict):
+        raise CheckpointError(subject, type(content).__name__, "a JSON object", "Download the checkpoint again.")
+    return content
+
+
+def check_json(content: object, subject: str) -> None:
+    """Raise UnsafeArtifactError if a key anywhere in the content would fetch or run code."""
+    pending = [content]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            for key in REMOTE_CODE_KEYS.intersection(value):
+                remedy = "Remove the entry and save the checkpoint with classes of diffusers."
+                raise UnsafeArtifactError(subject, f"a remote-code entry {key!r}", "no such entry", remedy)
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
+
+
+def read_manifest(root: Path) -> dict[str, object]:
+    """model_index.json with every class on the allow-list, and every component's own class the one it names.
+
+    For a folder without it, but with the config.json of a bare UNet2DModel and a scheduler_config.json, the index
+    that ``save_pretrained`` would have written, its components at "." (see :func:`component_folder`).
+    """
+    file = root / "model_index.json"
+    subject = f"{root}: model_index.json"
+    index = read_object(file, subject) if file.is_file() else _bare_index(root)
+    pipeline = index.get("_class_name")
+    if not isinstance(pipeline, str) or pipeline not in PIPELINES:
+        raise UnsafeArtifactError(
+            f"{subject}: _class_name", repr(pipeline), f"one of {', '.join(sorted(PIPELINES))}", CLASS_REMEDY
+        )
+    for name, entry in index.items():
+        if not name.startswith("_") and isinstance(entry, list):
+            _check_component(root, name, entry, subject)
+    return index
+
+
+def _check_component(root: Path, name: str, entry: list[object], subject: str) -> None:
+    """One ``name: [library, class]`` entry, and the class its own configuration states."""
+    if entry == [None, None]:
+        return
+    if len(entry) != 2 or entry[0] not in LIBRARIES:
+        got = f"the library {entry[0]!r}" if len(entry) == 2 else repr(entry)
+        raise UnsafeArtifactError(f"{subject}: {name}", got, "the library 'diffusers'", CLASS_REMEDY)
+    if not isinstance(entry[1], str) or entry[1] not in CLASSES:
+        expected = f"one of {', '.join(sorted(CLASSES - PIPELINES))}"
+        raise UnsafeArtifactError(f"{subject}: {name}", f"the class {entry[1]!r}", expected, CLASS_REMEDY)
+    config = component_config(root, name)
+    stated = config.get("_class_name", entry[1])
+    if not isinstance(stated, str) or stated not in CLASSES:
+        where = f"{root}: {name}: _class_name"
+        raise UnsafeArtifactError(where, repr(stated), f"the class {entry[1]}", CLASS_REMEDY)
+
+
+def component_folder(root: Path, name: str) -> Path:
+    """Where a component lies: its own folder, or the checkpoint's root for a bare network."""
+    own = root / name
+    return own if own.is_dir() else root
+
+
+def component_config(root: Path, name: str) -> dict[str, object]:
+    """The component's config.json or scheduler_config.json.
+
+    Raises:
+      CheckpointError: There is none, or it is not a JSON object.
+    """
+    folder = component_folder(root, name)
+    file = folder / ("scheduler_config.json" if name == "scheduler" else "config.json")
+    subject = f"{root}: {file.relative_to(root).as_posix()}"
+    if not file.is_file():
+        remedy = "Download or save the checkpoint again."
+        raise CheckpointError(subject, "no such file", f"the configuration of {name}", remedy)
+    return read_object(file, subject)
+
+
+def _bare_index(root: Path) -> dict[str, object]:
+    config, scheduler = root / "config.json", root / "scheduler_config.json"
+    if not scheduler.is_file():
+        scheduler = root / "scheduler" / "scheduler_config.json"
+    found = read_object(config, f"{root}: config.json") if config.is_file() else {}
+    if found.get("_class_name") != BARE_NETWORK or not scheduler.is_file():
+        expected = "a folder with model_index.json (or config.json of a UNet2DModel beside scheduler_config.json)"
+        got = f"the class {found['_class_name']}" if "_class_name" in found else "no model_index.json"
+        raise ConfigError(str(root), got, expected, "Point at the folder that save_pretrained wrote.")
+    kind = read_object(scheduler, f"{root}: scheduler_config.json").get("_class_name")
+    return {
+        "_class_name": "ScoreSdeVePipeline" if kind == "ScoreSdeVeScheduler" else "DDPMPipeline",
+        "unet": ["diffusers", BARE_NETWORK],
+        "scheduler": ["diffusers", kind],
+    }

@@ -1,0 +1,155 @@
+"""What a checkpoint is made of, established before anything of it is loaded; what could execute is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from auditor.checkpoint.allowed import CODE_SUFFIXES, PICKLE_SUFFIXES, SKIPPED_FOLDERS
+from auditor.checkpoint.manifest import check_json, read_json, read_manifest
+from auditor.checkpoint.pickles import PickleError, check_pickle
+from auditor.checkpoint.safetensors_header import HeaderError, check_header
+from auditor.errors import CheckpointError, ConfigError, UnsafeArtifactError
+from auditor.store.record import FileDigest
+
+ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A folder found safe to open, as it was at that moment."""
+
+    path: Path
+    files: list[FileDigest]  # sorted by path
+    digest: str  # SHA-256 over the JSON line [path, sha256] of each file, in that order
+    model_index: dict[str, object]  # of model_index.json, or one made up for a bare network folder
+    notes: list[str]  # for the record: what was accepted by opt-in or passed over
+    pickled: bool  # some weights are pickles, accepted by opt-in
+    stamps: dict[str, tuple[int, int]]  # (bytes, modification time in ns) by path
+
+
+def scan(path: Path, *, allow_pickle: bool = False) -> Scan:
+    """The checkpoint's files and digests, if all of them are what they say and none can execute.
+
+    Args:
+      path: A folder as ``save_pretrained`` writes it, with model_index.json; or a bare UNet2DModel folder with
+        config.json and scheduler_config.json.
+      allow_pickle: Accept pickled weights whose opcodes import nothing but tensors and containers.
+
+    Raises:
+      ConfigError: No such folder, or nothing in it says which pipeline it is.
+      CheckpointError: A JSON file that cannot be read, or a component that is missing.
+      UnsafeArtifactError: A pickle without opt-in or one that imports more than tensors, Python or machine code,
+        remote-code entries, a class not on the allow-list, a link that leaves the folder, or a safetensors file whose
+        header disagrees with its bytes.
+    """
+    if not path.is_dir():
+        raise ConfigError(str(path), "no such folder", "a diffusers save_pretrained folder", "Correct the path.")
+    notes: list[str] = []
+    names = sorted(relative_files(path, notes))
+    pickles = [name for name in names if check_file(path, name, allow_pickle)]
+    if pickles:
+        notes.append(f"pickled weights accepted by opt-in: {', '.join(pickles)}")
+    model_index = read_manifest(path)
+    stamps = {name: stamp(path / name) for name in names}
+    files = [FileDigest(path=name, bytes=stamps[name][0], sha256=sha256(path / name)) for name in names]
+    return Scan(path, files, digest_of(files), model_index, notes, bool(pickles), stamps)
+
+
+def relative_files(root: Path, notes: list[str]) -> Iterator[str]:
+    """Posix paths of all files below the folder; links must stay inside it, everything must be a regular file."""
+    inside = root.resolve()
+    for folder, names, files in os.walk(root):
+        for name in sorted(SKIPPED_FOLDERS.intersection(names)):
+            notes.append(f"not looked into: {Path(folder, name).relative_to(root).as_posix()}/")
+            names.remove(name)
+        for name in [*names, *files]:
+            _check_place(root, inside, Path(folder, name))
+        yield from (Path(folder, name).relative_to(root).as_posix() for name in files)
+
+
+def _check_place(root: Path, inside: Path, entry: Path) -> None:
+    subject = f"{root}: {entry.relative_to(root).as_posix()}"
+    target = entry.resolve()
+    if entry.is_symlink() and not target.is_relative_to(inside):
+        remedy = "Copy the folder with its links resolved (cp -rL) and audit the copy."
+        raise UnsafeArtifactError(subject, f"a link to {target}", "files inside the folder", remedy)
+    if not target.exists():
+        raise CheckpointError(subject, "a link to nothing", "a file", "Download the checkpoint again.")
+    if not stat.S_ISREG(target.stat().st_mode) and not target.is_dir():
+        raise UnsafeArtifactError(subject, "a special file", "a regular file", "Remove it.")
+
+
+def check_file(root: Path, name: str, allow_pickle: bool) -> bool:
+    """Whether the file is a pickle (accepted by opt-in); anything that must not be in a checkpoint is refused."""
+    file, suffix, subject = root / name, Path(name).suffix.lower(), f"{root}: {name}"
+    with file.open("rb") as stream:
+        head = stream.read(8)
+    pickled = looks_pickled(head)
+    if suffix in CODE_SUFFIXES:
+        raise UnsafeArtifactError(subject, "code", "weights and configuration only", "Remove it; it is never run here.")
+    if suffix == ".safetensors":
+        _check_safetensors(file, subject, pickled)
+        return False
+    if suffix == ".json":
+        check_json(read_json(file, subject), subject)
+        return False
+    if suffix not in PICKLE_SUFFIXES and not pickled:
+        return False
+    if suffix not in PICKLE_SUFFIXES:
+        raise UnsafeArtifactError(subject, "a pickle or zip archive", "a file that is what it says", "Remove it.")
+    if not allow_pickle:
+        remedy = "Convert it to safetensors, or opt in with checkpoint.allow_pickle = true (or --allow-pickle)."
+        raise UnsafeArtifactError(subject, "pickled weights, which can execute code", "safetensors", remedy)
+    try:
+        check_pickle(file)
+    except PickleError as error:
+        raise UnsafeArtifactError(subject, error, "a pickle of plain tensors", "Convert it to safetensors.") from error
+    return True
+
+
+def _check_safetensors(file: Path, subject: str, pickled: bool) -> None:
+    """A header length may look like a pickle's first bytes, so the header is asked first."""
+    try:
+        check_header(file)
+    except HeaderError as error:
+        got = "a pickle or zip archive" if pickled else error
+        remedy = "Download or save the checkpoint again."
+        raise UnsafeArtifactError(subject, got, "a safetensors file that agrees with its header", remedy) from error
+
+
+def looks_pickled(head: bytes) -> bool:
+    """Whether a file starts as a binary pickle (protocol 2 to 5) or as a zip archive."""
+    return head.startswith(ZIP) or (len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5)
+
+
+def stamp(file: Path) -> tuple[int, int]:
+    """(bytes, modification time in nanoseconds)."""
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, hexadecimal, read in blocks."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of(files: list[FileDigest]) -> str:
+    """SHA-256 over one JSON line ``[path, sha256]`` per file, hexadecimal."""
+    lines = "".join(json.dumps([file.path, file.sha256]) + "\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def check_unchanged(scanned: Scan) -> None:
+    """Raise UnsafeArtifactError if a scanned file has since changed in size or time."""
+    for name, seen in scanned.stamps.items():
+        file = scanned.path / name
+        if not file.is_file() or stamp(file) != seen:
+            got = "changed since it was scanned"
+            raise UnsafeArtifactError(f"{scanned.path}: {name}", got, "the scanned file", "Run the audit again.")
