@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from auditor.policy.ruling import Precedence, Ruling, combine, count, missing, percent, ruling
+from auditor.policy.ruling import Precedence, Ruling, combine, ruling
 from auditor.policy.schema import Policy
 from auditor.store.record import Competition, Outcomed
+from auditor.store.wording import count, missing, percent
 
 RETRAIN = (
     "Do not publish this checkpoint. Remove the listed images or their repeats from the training set "

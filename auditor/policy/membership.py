@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 
-from auditor.policy.ruling import Ruling, combine, missing, percent, ruling
+from auditor.policy.ruling import Ruling, combine, ruling
 from auditor.policy.schema import MembershipPolicy, Policy
 from auditor.store.record import Attack, Estimate, Membership, Outcomed
+from auditor.store.wording import missing, percent
 
 REGULARISE = (
     "Do not publish this checkpoint. Train on more images, for fewer steps, or with differential privacy, "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from auditor.store.record import Estimate, Outcome, Outcomed, Rule
+from auditor.store.record import Outcome, Outcomed, Rule
 
 
 class Precedence(IntEnum):
@@ -65,22 +64,3 @@ def combine(rulings: Sequence[Ruling]) -> Outcomed:
     return Outcomed(
         outcome=outcome, reasons=[ruling.rule.statement for ruling in alike], remedies=list(dict.fromkeys(remedies))
     )
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with three significant digits, never rounded to 0 or to 100% unless it is."""
-    if share in (0.0, 1.0):
-        return f"{share:.0%}"
-    points = 100 * share
-    digits = max(0, 2 - math.floor(math.log10(min(points, 100 - points)))) if 0 < share < 1 else 1
-    return f"{points:.{digits}f}".rstrip("0").rstrip(".") + "%" if digits else f"{points:.0f}%"
-
-
-def count(number: int, noun: str) -> str:
-    """``1 image``, ``2,000 images``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def missing(estimate: Estimate) -> str:
-    """Why an estimate, or one of its bounds, is not there."""
-    return estimate.unscored or f"the record gives no interval for {estimate.name}"

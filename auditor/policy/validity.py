@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from auditor.policy.copies import primary_competition
-from auditor.policy.ruling import Precedence, Ruling, percent, ruling
+from auditor.policy.ruling import Precedence, Ruling, ruling
 from auditor.policy.schema import Policy
 from auditor.store.record import Check, Record
+from auditor.store.wording import percent
 
 # What each failed or missing check calls for.
 REMEDIES = {

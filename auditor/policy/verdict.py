@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from auditor.errors import EXIT_CANNOT_CONCLUDE, EXIT_FAIL, EXIT_PASS
 from auditor.policy.copies import copies_rulings, primary_competition
 from auditor.policy.membership import membership_rulings
-from auditor.policy.ruling import Precedence, Ruling, combine, percent
+from auditor.policy.ruling import Precedence, Ruling, combine
 from auditor.policy.schema import DEFAULT_NAME, Policy
 from auditor.policy.validity import probes_ruling, validity_rulings
 from auditor.store.record import Judgement, Outcome, Record
+from auditor.store.wording import percent
 
 EXIT_CODES: dict[Outcome, int] = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "cannot conclude": EXIT_CANNOT_CONCLUDE}
 

@@ -9,7 +9,7 @@ import pytest
 
 from auditor.policy import Policy, copies_rule, judge, membership_rule, primary_competition
 from auditor.policy.copies import copies_rulings
-from auditor.policy.ruling import combine, percent
+from auditor.policy.ruling import combine
 from auditor.policy.schema import CopiesPolicy
 from auditor.store.record import Competition, Estimate
 from tests.records import attack, centred, competition, membership, record, share
@@ -145,19 +145,3 @@ def test_remedy_for_an_uncertain_attack_grows_the_sample_by_the_square() -> None
 def test_nothing_ruled_is_no_verdict() -> None:
     with pytest.raises(ValueError, match="nothing was ruled"):
         combine([])
-
-
-@pytest.mark.parametrize(
-    ("share_", "text"),
-    [
-        (0.0, "0%"),
-        (1.0, "100%"),
-        (0.95, "95%"),
-        (0.00073123, "0.0731%"),
-        (0.9996, "99.96%"),
-        (0.5, "50%"),
-        (1.2, "120%"),
-    ],
-)
-def test_percentages_never_round_to_nothing_or_to_all(share_: float, text: str) -> None:
-    assert percent(share_) == text

@@ -1,0 +1,141 @@
+"""report.html: one file that loads nothing and runs nothing, readable by someone who was not there."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from auditor.report import charts, story
+from auditor.report.pictures import Picture, embed_picture
+from auditor.store.record import Competition, Membership, Record
+from auditor.store.wording import count, decimal, missing, percent
+
+Images = Literal["full", "none"]
+
+MARKS = {
+    "pass": {"glyph": "✓", "tone": "pass"},
+    "fail": {"glyph": "✕", "tone": "fail"},
+    "cannot conclude": {"glyph": "?", "tone": "open"},
+    "passed": {"glyph": "✓", "tone": "pass"},
+    "failed": {"glyph": "✕", "tone": "fail"},
+    "not tested": {"glyph": "–", "tone": "open"},
+}
+TONES = {"verbatim": "fail", "certified": "fail", "suspect": "open"}
+
+
+def write_html(record: Record, run_dir: Path, out: Path, *, images: Images = "full") -> Path:
+    """``out``, written whole: the report of a record as a single HTML file.
+
+    Args:
+      record: With its judgement, if it was judged.
+      run_dir: Where the record's picture paths start. Pictures that are missing are said, never an error.
+      out: File to write.
+      images: ``none`` leaves every picture out, for readers who may not see the training data.
+    """
+    partial_file = out.with_suffix(f"{out.suffix}.part")
+    partial_file.write_text(html(record, run_dir, images=images), encoding="utf-8")
+    partial_file.replace(out)
+    return out
+
+
+def html(record: Record, run_dir: Path, *, images: Images = "full") -> str:
+    """The report as a string; the same record and pictures give the same bytes."""
+    style = Markup(files("auditor.report").joinpath("templates/report.css").read_text(encoding="utf-8"))
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    told = story.verdict(record)
+    look = MARKS.get(told.word.lower(), {"glyph": "–", "tone": "open"})
+    decisive = story.primary(record.copies)
+    page = _environment(_embedder(run_dir, images)).get_template("report.html.j2")
+    return page.render(
+        record=record,
+        judgement=record.judgement,
+        verdict={**vars(told), **look},
+        style=style,
+        style_hash=f"sha256-{digest}",
+        pictures_shown=images == "full",
+        key_figures=story.key_figures(record),
+        competitions=[_copies_view(place, c, c is decisive) for place, c in enumerate(record.copies)],
+        uncalibrated=[(c.encoder, estimate) for c in record.copies for estimate in c.uncalibrated],
+        membership_sentence=story.membership_sentence(record.membership) if record.membership else "",
+        membership_charts=_membership_charts(record.membership),
+        estimates=list(story.estimates(record)),
+        config=json.dumps(record.config, indent=1, sort_keys=True, ensure_ascii=False),
+    )
+
+
+def _environment(embed: Callable[[str | None], Picture]) -> Environment:
+    """Where the templates are, with everything escaped that is not markup made here."""
+    environment = Environment(
+        loader=PackageLoader("auditor.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "count": count,
+        "missing": missing,
+        "number": lambda value, share: percent(value) if share else decimal(value),
+        "bounds": story.interval,
+        "attack": lambda name: story.ATTACK_NAMES.get(name, name),
+    }
+    environment.globals |= {"embed": embed, "marks": MARKS, "tones": TONES, "tier_words": story.TIER_WORDS}
+    return environment
+
+
+def _embedder(run_dir: Path, images: Images) -> Callable[[str | None], Picture]:
+    if images == "none":
+        return lambda relative: Picture("", absent="left out")
+    return partial(embed_picture, run_dir)
+
+
+def _copies_view(place: int, competition: Competition, is_primary: bool) -> dict[str, Any]:
+    shown, rest = story.shown_evidence(competition)
+    title = f"Scores of training and held-out items under {competition.encoder}"
+    return {
+        "competition": competition,
+        "primary": is_primary,
+        "sentence": story.copies_sentence(competition),
+        "resolution": story.resolution_sentence(competition),
+        "shown": shown,
+        "rest": rest,
+        "chart": charts.histogram(f"scores{place}", title, competition.scores, "similarity to the nearest generation"),
+    }
+
+
+def _membership_charts(membership: Membership | None) -> dict[str, Any]:
+    """ROC curves of all attacks (one blind curve: they share it), AUC intervals, scores of the strongest attack."""
+    best = story.strongest(membership)
+    if membership is None or not membership.attacks:
+        return {}
+    curves = {
+        story.ATTACK_NAMES.get(attack.name, attack.name): (attack.roc.x, attack.roc.series["attack"])
+        for attack in membership.attacks
+        if "attack" in attack.roc.series
+    }
+    first = membership.attacks[0].roc
+    if "blind" in first.series:
+        curves["Blind baseline"] = (first.x, first.series["blind"])
+    aucs = [
+        attack.auc.model_copy(update={"name": story.ATTACK_NAMES.get(attack.name, attack.name)})
+        for attack in membership.attacks
+    ]
+    aucs.append(membership.blind_auc.model_copy(update={"name": "Blind baseline"}))
+    lowest = min([0.4, *(auc.lower for auc in aucs if auc.lower is not None)])
+    return {
+        "roc": charts.roc("roc", "True against false positives", curves),
+        "roc_log": charts.roc("roc-log", "True positives at low false positive rates", curves, log=True),
+        "aucs": charts.intervals("aucs", "AUC of each attack", aucs, max(0.0, lowest), 1.0, 0.5),
+        "scores": charts.histogram("scores-m", "Membership scores", best.scores, "membership score") if best else "",
+        "strongest": story.ATTACK_NAMES.get(best.name, best.name) if best else "",
+    }
