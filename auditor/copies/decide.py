@@ -1,0 +1,154 @@
+"""The copy decision under one encoder, read from top to bottom: groups, scores, competition, tiers, record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.copies.compete import compete
+from auditor.copies.evidence import PairTest, assign_tiers
+from auditor.copies.groups import GroupClass, Groups, competing, duplicate_groups
+from auditor.copies.items import score_items
+from auditor.copies.landing import land
+from auditor.copies.margin import nearest_outside_group
+from auditor.copies.pool import Planted, Pool, floor_of_planted
+from auditor.copies.rates import planted_recall
+from auditor.copies.summary import Measured, summarise
+from auditor.errors import ConfigError
+from auditor.search.exact import nearest_neighbours
+from auditor.store.record import Competition, Estimate
+
+Split = Literal["group", "image", "unknown"]
+POOL_SAMPLE = 2_000  # distinct images whose nearest other image gives the pool's 99th percentile
+
+
+@dataclass(frozen=True)
+class CopyDecision(Measured):
+    """All that was found under one encoder, and what the record keeps of it."""
+
+    competition: Competition  # its image paths still None
+    notes: list[str]  # to be looked at: oversize groups, a split that was not what it was said to be
+
+
+def decide(
+    pool: Pool,
+    generations: NDArray[np.float32],
+    *,
+    encoder: str,
+    planted: Planted,
+    alpha: float = 0.10,
+    level: float = 0.95,
+    split: Split = "unknown",
+    evidence: int = 200,
+    verbatim: PairTest | None = None,
+) -> CopyDecision:
+    """Which training images the generations reproduce, by competition with the held-out images of the pool.
+
+    Args:
+      pool: Training rows, then competition held-out rows.
+      generations: Float32[G D] unit vectors, probe order.
+      encoder: Its name, for the record.
+      planted: Distorted copies of a label-blind sample of the pool; their 5th percentile of similarity is the
+        duplicate threshold and the copy floor.
+      alpha: False discovery rate of the certified list.
+      level: Confidence of X and of every interval.
+      split: How the held-out set was drawn; decides which duplicate groups compete.
+      evidence: Most items listed.
+      verbatim: Pixel test of candidate pairs, called once: (generations Int64[P], training pool rows Int64[P]) to
+        Bool[P], such as :func:`auditor.copies.verbatim.verbatim_copies` on their pixels. None = no verbatim tier.
+
+    Raises:
+      ConfigError: No generations.
+    """
+    if len(generations) == 0:
+        raise ConfigError("generations", 0, "at least one", "Generate from probes first.")
+    found = _measure(pool, generations, planted, split, alpha, level, verbatim)
+    competition = summarise(pool, generations, found, encoder=encoder, alpha=alpha, level=level, evidence=evidence)
+    notes = found.groups.notes() + split_notes(found.groups, found.competes, split)
+    return CopyDecision(**vars(found), competition=competition, notes=notes)
+
+
+def _measure(
+    pool: Pool,
+    generations: NDArray[np.float32],
+    planted: Planted,
+    split: Split,
+    alpha: float,
+    level: float,
+    verbatim: PairTest | None,
+) -> Measured:
+    """Groups, scores, competition and tiers; labels are first read where items compete."""
+    copy_floor = floor_of_planted(planted)
+    groups = duplicate_groups(pool, copy_floor)
+    competes = competing(groups, split)
+    pool_p99 = nearest_image_p99(pool, groups)
+    resolving = copy_floor >= pool_p99 and not groups.percolated
+    recall, by_transformation = recall_of_planted(pool, groups, planted, level)
+
+    items = score_items(pool, groups, generations, competes, alpha=alpha)
+    is_training = (groups.kind == GroupClass.TRAINING)[competes]
+    contest = compete(items.score[competes], items.is_hit[competes], is_training, alpha=alpha, level=level)
+    landing = land(pool, groups, items, generations)
+    tiers = assign_tiers(
+        groups, competes, items, contest, landing, copy_floor=copy_floor, resolving=resolving, verbatim=verbatim
+    )
+    return Measured(
+        groups=groups,
+        competes=competes,
+        items=items,
+        contest=contest,
+        tiers=tiers,
+        landing=landing,
+        copy_floor=copy_floor,
+        pool_p99=pool_p99,
+        resolving=resolving,
+        recall=recall,
+        recall_by_transformation=by_transformation,
+    )
+
+
+def nearest_image_p99(pool: Pool, groups: Groups) -> float:
+    """99th percentile, over images, of the similarity to the nearest image outside their duplicate group.
+
+    At or below the duplicate threshold, duplicates are islands: fewer than 1% of images resemble one of another
+    group as closely as a copy resembles its original. Above it look-alikes run into each other, and the encoder does
+    not tell a copy from another image. Over an evenly spaced, label-blind sample of at most 2,000 distinct images.
+    """
+    _, first = np.unique(pool.pixel_digest, return_index=True)
+    sample = first[:: max(1, -(-len(first) // POOL_SAMPLE))]
+    nearest = nearest_outside_group(sample, pool.embeddings, groups.group)
+    return float(np.quantile(nearest.similarity, 0.99))
+
+
+def recall_of_planted(pool: Pool, groups: Groups, planted: Planted, level: float) -> tuple[Estimate, dict[str, float]]:
+    """Planted copies put through the audit's own rule: nearest to their original, and nearer than any other image."""
+    home = groups.group[planted.rows]
+    other = nearest_outside_group(planted.rows, pool.embeddings, groups.group).similarity
+    found = {}
+    for name, copies in planted.embeddings.items():
+        nearest = nearest_neighbours(copies, pool.embeddings, 1)
+        found[name] = (groups.group[nearest.index[:, 0]] == home) & (nearest.similarity[:, 0] > other)
+    return planted_recall(found, level), {name: float(hits.mean()) for name, hits in found.items()}
+
+
+def split_notes(groups: Groups, competes: NDArray[np.bool_], split: Split) -> list[str]:
+    """Sentences about groups that cannot compete; empty if all do."""
+    mixed = int((groups.kind == GroupClass.MIXED).sum())
+    left_out = int((~competes & (groups.kind != GroupClass.MIXED)).sum())
+    notes = []
+    if mixed:
+        notes.append(f"{mixed:,} duplicate groups have images on both sides: copies of them cannot be tested.")
+    if mixed and split == "group":
+        notes.append(
+            f"The split was said to be by group, but cut {mixed:,} of the groups found here; {left_out:,} groups of "
+            "several different images therefore do not compete."
+        )
+    elif left_out:
+        notes.append(
+            f"{left_out:,} groups of repeated or near-duplicate images do not compete, since the split was not made by "
+            "group: only absolute evidence counts for them. `auditor split` before training avoids this."
+        )
+    return notes

@@ -1,0 +1,58 @@
+"""Hits of placebo queries: held-out images used as if the checkpoint had generated them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.copies.groups import GroupClass, Groups
+from auditor.copies.items import score_items
+from auditor.copies.pool import Pool
+from auditor.search.exact import nearest_neighbours
+
+ROWS_PER_QUERY = 64  # items examined per query, label-blind: a query is nearest other image of about one item
+
+
+@dataclass(frozen=True)
+class PlaceboHits:
+    """What placebo queries hit in a competition of n training against m held-out items."""
+
+    queries: int  # used
+    duplicates: int  # left out: as near to a pool image as a planted copy to its original
+    training_hits: int
+    holdout_hits: int
+    n: int
+    m: int
+
+
+def placebo_hits(
+    pool: Pool,
+    groups: Groups,
+    competes: NDArray[np.bool_],
+    queries: NDArray[np.float32],
+    *,
+    duplicate_threshold: float,
+    alpha: float = 0.10,
+) -> PlaceboHits:
+    """Competing items hit by placebo images, by the rule that decides about generations.
+
+    No model produced the queries, so their hits split like the items do, n to m, if the two sides are exchangeable.
+    Queries that duplicate a pool image are left out whatever its label: the placebo slice and the competition slice
+    come from one set, so they would favour the held-out side.
+
+    Args:
+      queries: Unit vectors Float32[K D].
+      groups, competes: As the decision found them.
+    """
+    nearest = np.empty(0) if len(queries) == 0 else nearest_neighbours(queries, pool.embeddings, 1).similarity[:, 0]
+    used = np.ascontiguousarray(queries[nearest < duplicate_threshold])
+    is_training = (groups.kind == GroupClass.TRAINING)[competes]
+    n, m = int(is_training.sum()), int((~is_training).sum())
+    training_hits = holdout_hits = 0
+    if len(used):
+        items = score_items(pool, groups, used, competes, alpha=alpha, most_rows=ROWS_PER_QUERY * len(used))
+        hits = items.is_hit[competes]
+        training_hits, holdout_hits = int((hits & is_training).sum()), int((hits & ~is_training).sum())
+    return PlaceboHits(len(used), len(queries) - len(used), training_hits, holdout_hits, n, m)

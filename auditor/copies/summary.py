@@ -1,0 +1,121 @@
+"""What the record keeps of a copy decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.copies.compete import Contest
+from auditor.copies.evidence import Tiers, list_evidence
+from auditor.copies.groups import GroupClass, Groups
+from auditor.copies.items import ItemScores
+from auditor.copies.landing import Landing
+from auditor.copies.pool import Pool
+from auditor.copies.published import adaptive_ratio, data_copying_test, nearest_share, shares_above
+from auditor.copies.rates import copy_rate
+from auditor.stats.bounds import DEPTH
+from auditor.store.record import Competition, Curve, Estimate
+
+HISTOGRAM_BINS = 60
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that was found under one encoder, as arrays; per-item arrays have length I = number of duplicate groups."""
+
+    groups: Groups
+    competes: NDArray[np.bool_]  # [I]
+    items: ItemScores
+    contest: Contest  # over the competing items, in item order
+    tiers: Tiers
+    landing: Landing  # per generation
+    copy_floor: float  # planted copies' 5th percentile: duplicate threshold and suspects' floor
+    pool_p99: float
+    resolving: bool
+    recall: Estimate
+    recall_by_transformation: dict[str, float]
+
+
+def summarise(
+    pool: Pool,
+    generations: NDArray[np.float32],
+    found: Measured,
+    *,
+    encoder: str,
+    alpha: float,
+    level: float,
+    evidence: int,
+) -> Competition:
+    """The record's part for one encoder; image paths are left None."""
+    groups, tiers, contest, landing = found.groups, found.tiers, found.contest, found.landing
+    copied = tiers.is_verbatim | tiers.is_certified
+    landed = (landing.on_item & copied[landing.item]) | tiers.generation_is_verbatim
+    return Competition(
+        encoder=encoder,
+        n_items=contest.n,
+        m_items=contest.m,
+        untestable_groups=int((groups.kind == GroupClass.MIXED).sum()),
+        grouped_training_images=int((pool.is_training & (groups.images[groups.group] > 1)).sum()),
+        uncompeting_groups=int((~found.competes & (groups.kind != GroupClass.MIXED)).sum()),
+        resolving=found.resolving,
+        planted_p05=found.copy_floor,
+        pool_p99=found.pool_p99,
+        duplicate_threshold=found.copy_floor,
+        training_hits=contest.training_hits,
+        holdout_hits=contest.holdout_hits,
+        alpha=alpha,
+        certified=int(tiers.is_certified.sum()),
+        verbatim=int(tiers.is_verbatim.sum()),
+        suspects=int(tiers.is_suspect.sum()),
+        lower_bound=reproduced_at_least(contest, level, found.resolving),
+        floor=contest.floor,
+        copy_rate=copy_rate(int(landed.sum()), len(generations), found.recall, level),
+        planted_recall=found.recall,
+        recall_by_transformation=found.recall_by_transformation,
+        uncalibrated=published_figures(pool, generations, landing, level),
+        scores=score_histogram(found.items, groups, found.competes),
+        evidence=list_evidence(pool, groups, found.items, contest, tiers, landing, evidence),
+    )
+
+
+def reproduced_at_least(contest: Contest, level: float, resolving: bool) -> Estimate:
+    """X, or why there is none."""
+    name, unit = "reproduced training images, at least", "distinct training images"
+    reason = None
+    if not resolving:
+        reason = "the encoder does not tell copies from look-alikes on this data"
+    elif contest.n == 0 or contest.m == 0:
+        reason = f"{contest.n} training items and {contest.m} held-out items can compete"
+    if reason:
+        return Estimate(name=name, value=None, level=level, unit=unit, unscored=reason)
+    method = f"exact negative hypergeometric bounds, simultaneous over {DEPTH + 1} depths"
+    n, bound = contest.n + contest.m, float(contest.lower_bound)
+    return Estimate(name=name, value=bound, lower=bound, level=level, method=method, n=n, unit=unit)
+
+
+def published_figures(pool: Pool, generations: NDArray[np.float32], landing: Landing, level: float) -> list[Estimate]:
+    """Comparison figures; sizes are counts of distinct images."""
+    training, holdout = pool.embeddings[: pool.training], pool.embeddings[pool.training :]
+    _, distinct = np.unique(pool.pixel_digest[: pool.training], return_inverse=True)
+    held_out = len(np.unique(pool.pixel_digest[pool.training :]))
+    best = landing.training_similarity[:, 0]
+    return [
+        *shares_above(best, level),
+        adaptive_ratio(generations, training, landing.training_similarity, landing.training_row, distinct, level),
+        nearest_share(best, landing.holdout_similarity, int(distinct.max()) + 1, held_out, level),
+        data_copying_test(generations, best, training, holdout),
+    ]
+
+
+def score_histogram(items: ItemScores, groups: Groups, competes: NDArray[np.bool_]) -> Curve:
+    """Counts of competing items' scores; x are the bins' left edges."""
+    score = items.score[competes]
+    low, high = (float(score.min()), float(score.max())) if len(score) else (0.0, 1.0)
+    edges = np.linspace(low, high if high > low else low + 1.0, HISTOGRAM_BINS + 1)
+    series = {}
+    for name, kind in (("training", GroupClass.TRAINING), ("held-out", GroupClass.HELD_OUT)):
+        counts, _ = np.histogram(items.score[competes & (groups.kind == kind)], edges)
+        series[name] = counts.astype(float).tolist()
+    return Curve(x=edges[:-1].tolist(), series=series)
