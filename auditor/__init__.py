@@ -1,0 +1,38 @@
+"""Audit image diffusion checkpoints for training-data exposure.
+
+    import auditor
+    config = auditor.read_config("audit.toml")
+    record = auditor.run(config, "runs/mine")
+    record.judgement.outcome                      # "pass", "fail" or "cannot conclude"
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditor.audit import judge_run, read_record, run
+    from auditor.config import AuditConfig, read_config
+    from auditor.planning import plan
+    from auditor.policy import Policy, judge, read_policy
+    from auditor.splitting import split
+    from auditor.store.record import Record
+
+__all__ = [
+    "AuditConfig", "Policy", "Record", "judge", "judge_run", "plan", "read_config", "read_policy", "read_record",
+    "run", "split",
+]  # fmt: skip
+
+_HOME = {
+    "AuditConfig": "auditor.config", "read_config": "auditor.config", "Record": "auditor.store.record",
+    "Policy": "auditor.policy", "judge": "auditor.policy", "read_policy": "auditor.policy",
+    "plan": "auditor.planning", "split": "auditor.splitting", "run": "auditor.audit", "judge_run": "auditor.audit", "read_record": "auditor.audit",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use: torch and diffusers cost seconds that `auditor --help` need not spend."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'auditor' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -40,6 +40,12 @@ def generator(seed: str, stream: str, index: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
 
 
+def choose(seed: str, stream: str, names: Sequence[str], count: int) -> list[str]:
+    """A simple random sample of ``count`` names (all of them if there are no more), in the order given."""
+    rows = generator(seed, stream).permutation(len(names))[:count]
+    return [names[row] for row in np.sort(rows)]
+
+
 def probe_noise(seed: str, stream: str, indices: Sequence[int], shape: tuple[int, ...]) -> torch.Tensor:
     """Standard normal noise, one independent draw per index.
 

@@ -20,7 +20,7 @@ from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
 from auditor.config import GenerationConfig
-from auditor.generate import sample_part
+from auditor.stages.generate import sample_part
 from auditor.search.exact import best_match
 
 CHECKPOINT = Path(__file__).parent.parent / "fixtures" / "general-a" / "checkpoint"
@@ -48,7 +48,7 @@ def generation(checkpoint: LoadedCheckpoint) -> list[tuple[str, float, float]]:
     config = GenerationConfig(steps=STEPS, batch_size=BATCH)
 
     def ours() -> None:
-        sample_part(checkpoint, checkpoint.denoiser, config, "bench", range(BATCH))
+        sample_part(checkpoint, checkpoint.denoiser, config, "bench", range(BATCH), "cpu")
 
     @torch.inference_mode()
     def bare() -> None:
@@ -77,7 +77,10 @@ def search(dimension: int) -> tuple[str, float, float]:
         for start in range(0, len(items), 65_536):
             index.search(items[start : start + 65_536], 1)
 
-    return (f"item scores S_i, {dimension} dimensions: bare FAISS", *alternate(lambda: best_match(items, references), bare))
+    return (
+        f"item scores S_i, {dimension} dimensions: bare FAISS",
+        *alternate(lambda: best_match(items, references), bare),
+    )
 
 
 def main() -> None:

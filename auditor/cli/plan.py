@@ -20,7 +20,7 @@ def plan(target: Path, as_json: bool, assignments: tuple[str, ...], **options: A
     """Check TARGET's inputs, and say what its audit costs and what its sizes can conclude."""
     config = configuration(target, assignments, **options)
 
-    from auditor.plan import plan as plan_audit
+    from auditor.planning import plan as plan_audit
 
     planned = plan_audit(config)
     if as_json:

@@ -19,7 +19,7 @@ def split(images: Path, share: float, salt: str | None, threshold: float | None,
 
     Run it before training: only a random split made by group lets duplicated images compete in the audit.
     """
-    from auditor.split import split as split_images
+    from auditor.splitting import split as split_images
 
     for path in split_images(images, share=share, salt=salt, threshold=threshold, out=out):
         click.echo(path)

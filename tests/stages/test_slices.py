@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditor.errors import ConfigError
-from auditor.slices import slice_holdout, slice_sizes
+from auditor.stages.slices import slice_holdout, slice_sizes
 
 IDS = [f"h{i:04d}" for i in range(1000)]
 

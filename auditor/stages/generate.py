@@ -16,12 +16,20 @@ from numpy.typing import NDArray
 
 from auditor.checkpoint.load import LoadedCheckpoint
 from auditor.config import GenerationConfig
+from auditor.data import pixels_of
 from auditor.diffusion.denoiser import Denoiser
+from auditor.diffusion.ideal import IdealDenoiser
 from auditor.diffusion.samplers import SAMPLERS
 from auditor.errors import CheckpointError
-from auditor.probes import probe_noise
+from auditor.probes import choose, probe_noise
 from auditor.progress import Progress
+from auditor.stages.inputs import Inputs
+from auditor.store.digest import value_digest
+from auditor.store.record import Generation
 from auditor.store.run_directory import RunDirectory
+
+CONTROL_PROBES = 256  # generations of the closed-form memorizer
+MEMORIZER_POINTS = 4_096
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def generate(
     denoiser: Denoiser,
     config: GenerationConfig,
     seed: str,
+    device: str,
     progress: Progress,
 ) -> Generations:
     """Every probe's image under ``denoiser``, from the run directory where it is already there.
@@ -83,6 +92,7 @@ def generate(
       denoiser: Usually the checkpoint's own; the positive control passes the closed-form memorizer.
       config: Sampler, steps, number of probes, batch size.
       seed: Root seed of the probe noise.
+      device: Where the denoiser runs.
 
     Raises:
       CheckpointError: Not one probe gave a finite image.
@@ -94,9 +104,9 @@ def generate(
             name = f"{stage}/{start // config.batch_size:05d}"
 
             def compute(probes: range = probes) -> dict[str, NDArray[Any]]:
-                return sample_part(checkpoint, denoiser, config, seed, probes)
+                return sample_part(checkpoint, denoiser, config, seed, probes, device)
 
-            parts.append(run.arrays(name, key, compute))
+            parts.append(run.arrays(name, {"of": key, "start": start}, compute))
             meter(len(probes))
     generations = Generations(parts, config.probes)
     if len(generations.probe) == 0:
@@ -107,15 +117,62 @@ def generate(
     return generations
 
 
+@dataclass(frozen=True)
+class Made:
+    """What an audit generates: from the checkpoint, and from the closed-form memorizer as the positive control."""
+
+    generations: Generations
+    control: Generations
+    key: dict[str, Any]  # what determined both, as plain values
+
+    def describe(self, config: GenerationConfig, seed: str) -> Generation:
+        """The record's entry."""
+        return Generation(
+            sampler=config.sampler,
+            steps=config.steps,
+            probes=config.probes,
+            guidance_scale=config.guidance_scale,
+            batch_size=config.batch_size,
+            seed_pinned=config.salt is not None,
+            root_seed=seed,
+            denoiser_evaluations=config.probes * SAMPLERS[config.sampler].evaluations(config.steps),
+            non_finite=self.generations.non_finite,
+            deterministic=True,
+        )
+
+
+def generate_all(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str, show: Progress) -> Made:
+    """The checkpoint's generations, and those of the closed-form memorizer of its training set.
+
+    The memorizer stands on at most 4,096 training images, drawn at random, so that its cost and memory do not grow with
+    the training set; it walks the same sampler over the same noise schedule.
+    """
+    checkpoint = inputs.checkpoint
+    denoiser = checkpoint.denoiser
+    if config.guidance_scale is not None:
+        denoiser = checkpoint.guided(config.guidance_scale)
+    key = {"checkpoint": inputs.scan.digest, "generation": config.model_dump(mode="json"), "seed": seed}
+    probes = {"probes": config.probes, "key": key}
+    generations = generate(run, "generate", probes, checkpoint, denoiser, config, seed, inputs.device, show)
+
+    chosen = choose(seed, "memorizer", inputs.train.distinct_ids, MEMORIZER_POINTS)
+    points = checkpoint.codec.to_model(pixels_of(inputs.train.source, chosen))
+    memorizer = IdealDenoiser(points, checkpoint.denoiser.schedule)
+    fewer = config.model_copy(update={"probes": CONTROL_PROBES})
+    key_of_control = {"points": value_digest(chosen), "set": inputs.train.info.digest, "key": key}
+    control = generate(run, "memorizer", key_of_control, checkpoint, memorizer, fewer, seed, inputs.device, show)
+    return Made(generations, control, key)
+
+
 @torch.inference_mode()
 def sample_part(
-    checkpoint: LoadedCheckpoint, denoiser: Denoiser, config: GenerationConfig, seed: str, probes: range
+    checkpoint: LoadedCheckpoint, denoiser: Denoiser, config: GenerationConfig, seed: str, probes: range, device: str
 ) -> dict[str, NDArray[Any]]:
     """One batch: noise of these probes, sampled, brought to pixels; non-finite samples dropped."""
-    noise = probe_noise(seed, "start", probes, denoiser.sample_shape).to(checkpoint.device)
+    noise = probe_noise(seed, "start", probes, denoiser.sample_shape).to(device)
     condition = conditions_of(probes, checkpoint.num_classes)
     if condition is not None:
-        condition = condition.to(checkpoint.device)
+        condition = condition.to(device)
     ladder = denoiser.schedule.ladder(config.steps)
     x0 = SAMPLERS[config.sampler].sample(denoiser, noise, ladder, condition=condition)
     finite = torch.isfinite(x0).flatten(1).all(dim=1)

@@ -1,0 +1,148 @@
+"""The whole audit, read from top to bottom."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from auditor.config import AuditConfig
+from auditor.errors import ConfigError
+from auditor.policy import DEFAULT_NAME, copies_rule, judge, membership_rule, read_policy
+from auditor.probes import root_seed
+from auditor.progress import Progress, Silent
+from auditor.report import render
+from auditor.search.index import search_device
+from auditor.stages.copies import search_every_encoder
+from auditor.stages.generate import generate_all
+from auditor.stages.inputs import Inputs, open_inputs
+from auditor.stages.membership import test_membership
+from auditor.stages.pictures import write_pictures, write_samples
+from auditor.store.digest import value_digest
+from auditor.store.record import SCHEMA_VERSION, EncoderInfo, Judgement, Record, Slices
+from auditor.store.run_directory import RunDirectory, write_json
+from auditor.validity.placebo import holm_checks
+
+NOT_TESTED = [
+    "Prompts: no text-conditional generation was made.",
+    "Other samplers, guidance scales and numbers of steps than the one above.",
+    "Partial copies: a copied object in another scene is no near-copy of the whole image.",
+    "Attacks that train reference or shadow models, or read gradients.",
+    "Attributes of people or groups that could be inferred without a copy.",
+]
+
+
+def run(config: AuditConfig, run_dir: Path, *, progress: Progress | None = None) -> Record:
+    """Audit a checkpoint and write record.json, report.html and report.md into the run directory.
+
+    Killed and called again with the same arguments, it goes on where it was and ends with the same record but for the
+    times in it.
+
+    Args:
+      config: What to audit and how.
+      run_dir: A new folder, or that of an earlier run of the same audit.
+      progress: Where stages report how far they are; silent by default.
+
+    Returns:
+      The complete record, judged by the configuration's policy or the default one.
+
+    Raises:
+      AuditError: See :mod:`auditor.errors`; nothing finished so far is lost.
+    """
+    show = progress or Silent()
+    policy = read_policy(config.policy)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    inputs = open_inputs(config)
+    run = RunDirectory.open(run_dir, specification(config, inputs), config.generation.salt)
+    seed = root_seed(run.salt, inputs.scan.digest)
+
+    made = generate_all(run, inputs, config.generation, seed, show)
+    held_out, searches = search_every_encoder(run, inputs, made, config, seed, show)
+    tested = test_membership(run, inputs, held_out, config, seed, show)
+
+    checks = holm_checks([check for search in searches for check in search.checks] + tested.checks)
+    competitions = write_pictures(run.path, inputs, made.generations, [search.competition for search in searches])
+    record = Record(
+        tool_version=version("diffusion-auditor"),
+        audit_digest=value_digest(specification(config, inputs)),
+        started=run.started,
+        seconds=run.seconds,
+        environment=environment(inputs),
+        config=config.model_dump(mode="json"),
+        checkpoint=inputs.checkpoint.info,
+        training=inputs.train.info,
+        holdout=inputs.holdout.info,
+        slices=Slices(**{name: len(ids) for name, ids in asdict(held_out).items()}),
+        generation=made.describe(config.generation, seed),
+        encoders=[EncoderInfo(**asdict(encoder.spec)) for encoder in inputs.encoders],
+        checks=checks,
+        copies=competitions,
+        membership=tested.membership,
+        copies_outcome=copies_rule(competitions, policy),
+        membership_outcome=membership_rule(tested.membership, policy),
+        not_tested=NOT_TESTED + [note for search in searches for note in search.notes],
+        sample_images=write_samples(run.path, made.generations),
+    )
+    name = str(config.policy) if config.policy else DEFAULT_NAME
+    record = record.model_copy(update={"judgement": judge(record, policy, name)})
+    write_json(run.path / "record.json", record.model_dump(mode="json"))
+    render(record, run.path)
+    return record
+
+
+def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
+    """Everything that determines the result, as plain values; paths count through the digests of what lies there."""
+    asked = config.model_dump(mode="json", include={"generation", "copies", "membership"})
+    return asked | {
+        "tool": version("diffusion-auditor"),
+        "split": config.data.split,
+        "resize": config.data.resize,
+        "encoders": [asdict(encoder.spec) for encoder in inputs.encoders],
+        "checkpoint": inputs.scan.digest,
+        "train": inputs.train.info.digest,
+        "holdout": inputs.holdout.info.digest,
+    }
+
+
+def environment(inputs: Inputs) -> dict[str, str]:
+    """Versions and devices that results were computed with."""
+    packages = ("torch", "diffusers", "open_clip_torch", "numpy", "scipy")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": inputs.device,
+        "search": search_device(),
+        "threads": str(torch.get_num_threads()),
+    } | {name: version(name) for name in packages}
+
+
+def read_record(run_dir: Path) -> Record:
+    """The record of a completed run.
+
+    Raises:
+      ConfigError: No record there, an unfinished run, or a record of another schema version.
+    """
+    file = run_dir / "record.json"
+    if not file.is_file():
+        begun = (run_dir / "run.json").is_file()
+        got = "an unfinished run" if begun else "no run"
+        raise ConfigError(str(run_dir), got, "a completed run", "Give its `auditor run` command (again).")
+    raw = json.loads(file.read_text())
+    if raw.get("schema_version") != SCHEMA_VERSION:
+        got = f"record schema {raw.get('schema_version')}"
+        raise ConfigError(str(file), got, f"schema {SCHEMA_VERSION}", "Audit again, or use the version that wrote it.")
+    return Record.model_validate(raw)
+
+
+def judge_run(run_dir: Path, policy: Path | None = None) -> tuple[Record, Judgement]:
+    """A completed run's record and its judgement under a policy, by default the one the run was made with."""
+    record = read_record(run_dir)
+    if policy is None and record.judgement is not None:
+        return record, record.judgement
+    return record, judge(record, read_policy(policy), str(policy) if policy else DEFAULT_NAME)

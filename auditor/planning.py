@@ -1,0 +1,179 @@
+"""What an audit will cost, and what its sizes can conclude, before anything is spent."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from auditor.config import AuditConfig
+from auditor.diffusion.denoiser import Denoiser
+from auditor.diffusion.samplers import SAMPLERS
+from auditor.diffusion.sweep import sweep
+from auditor.membership import ATTACKS
+from auditor.policy import read_policy
+from auditor.stages.generate import conditions_of
+from auditor.stages.inputs import Inputs, open_inputs
+from auditor.stats.bounds import simultaneous_bounds
+from auditor.stats.power import (
+    competition_floor,
+    detectable_auc_excess,
+    holdout_for_floor,
+    nonmembers_for_fpr,
+    zero_hit_bound,
+)
+from auditor.store.record import Part
+
+
+class Line(NamedTuple):
+    """One question and its answer."""
+
+    question: str
+    answer: str
+
+
+class Plan(Part):
+    """Cost and power of an audit; times are estimates from two denoiser batches and one of each encoder."""
+
+    checkpoint_digest: str
+    training_images: int
+    training_distinct: int
+    holdout_images: int
+    unreadable: int
+    competition: int
+    placebo: int
+    membership: int
+    alpha: float
+    floor: int  # least number of copied images that can be certified
+    floor_wanted: int  # by the policy
+    holdout_wanted: int  # competing held-out images that would bring the floor down to what the policy wants
+    null_bound: int  # training hits that chance alone explains when no held-out item is hit (95%)
+    zero_hit_rate: float  # bound on the copy rate after no hit
+    members: int
+    nonmembers_reported: int  # after calibration
+    tpr_resolved: bool  # whether TPR at 1% FPR can be reported
+    auc_excess: float  # detectable with 80% power
+    generation_evaluations: int
+    membership_evaluations: int
+    seconds: float
+    disk_bytes: int
+
+    def lines(self) -> list[Line]:
+        """The plan as questions and answers, in plain words."""
+        floor = f"{self.floor:,} copied images are the least that can be certified at FDR {self.alpha:g}"
+        if self.floor > self.floor_wanted:
+            floor += (
+                f"; the policy wants {self.floor_wanted:,}, which takes {self.holdout_wanted:,} competing held-out "
+                f"images instead of {self.competition:,}"
+            )
+        resolved = "can be reported" if self.tpr_resolved else "cannot be reported: fewer than 100 non-members"
+        return [
+            Line("training set", f"{self.training_images:,} images, {self.training_distinct:,} distinct"),
+            Line(
+                "held-out set",
+                f"{self.holdout_images:,} images: {self.competition:,} compete, {self.placebo:,} placebo, "
+                f"{self.membership:,} membership",
+            ),
+            Line("unreadable", f"{self.unreadable:,} images"),
+            Line("copies: floor", floor),
+            Line("copies: bound", f"k copies found and no held-out hit prove at least k - {self.null_bound:,} (95%)"),
+            Line("copies: rate", f"no hit at all bounds the copy rate at {self.zero_hit_rate:.3%} (95%)"),
+            Line("membership: AUC", f"an excess of {self.auc_excess:.3f} is found with 80% power"),
+            Line("membership: tail", f"TPR at 1% FPR {resolved} ({self.nonmembers_reported:,} non-members reported)"),
+            Line(
+                "denoiser evaluations",
+                f"{self.generation_evaluations:,} for generations, {self.membership_evaluations:,} for membership",
+            ),
+            Line("time", f"about {_duration(self.seconds)} on this machine, without searches"),
+            Line("disk", f"about {self.disk_bytes / 1e6:,.0f} MB in the run directory"),
+        ]
+
+
+def plan(config: AuditConfig) -> Plan:
+    """Open and check every input as :func:`auditor.run` would, and work out cost and power.
+
+    Raises:
+      AuditError: Whatever would also stop the audit.
+    """
+    policy = read_policy(config.policy)
+    inputs = open_inputs(config)
+    sizes, n = inputs.sizes, inputs.train.info.distinct
+    alpha, generation = config.copies.alpha, config.generation
+    calibrated = round(config.membership.calibration * sizes.membership)
+    reported = sizes.membership - calibrated
+    members = min(config.membership.members, n) if sizes.membership else 0
+    per_sample, per_image = measure_denoiser(inputs, config)
+    generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps)
+    attacked = per_image * (members + sizes.membership)
+    images = len(inputs.train.digests) + len(inputs.holdout.digests) + generation.probes
+    vectors = sum(encoder.spec.dim for encoder in inputs.encoders) * 4 * images
+    return Plan(
+        checkpoint_digest=inputs.scan.digest,
+        training_images=inputs.train.info.images,
+        training_distinct=n,
+        holdout_images=inputs.holdout.info.images,
+        unreadable=len(inputs.train.info.unreadable) + len(inputs.holdout.info.unreadable),
+        competition=sizes.competition,
+        placebo=sizes.placebo,
+        membership=sizes.membership,
+        alpha=alpha,
+        floor=competition_floor(n, sizes.competition, alpha),
+        floor_wanted=policy.copies.max_floor,
+        holdout_wanted=holdout_for_floor(n, policy.copies.max_floor, alpha),
+        null_bound=simultaneous_bounds(n, sizes.competition, config.copies.level)[0],
+        zero_hit_rate=zero_hit_bound(generation.probes, config.copies.level),
+        members=members,
+        nonmembers_reported=reported,
+        tpr_resolved=reported >= nonmembers_for_fpr(0.01),
+        auc_excess=detectable_auc_excess(round(members * (1 - config.membership.calibration)), reported)
+        if reported and members
+        else 0.5,
+        generation_evaluations=generated,
+        membership_evaluations=attacked,
+        seconds=per_sample * (generated + attacked) + images * measure_encoders(inputs),
+        disk_bytes=2 * vectors + generation.probes * int(np.prod(inputs.checkpoint.codec.pixel_shape)),
+    )
+
+
+def measure_denoiser(inputs: Inputs, config: AuditConfig) -> tuple[float, int]:
+    """Seconds per evaluated sample at the audit's batch size, and membership evaluations per image."""
+    denoiser, size = inputs.checkpoint.denoiser, config.generation.batch_size
+    x = torch.zeros(size, *denoiser.sample_shape, device=inputs.device)
+    condition = conditions_of(range(size), inputs.checkpoint.num_classes)
+    seconds = min(_time(denoiser, x, condition) for _ in range(2))
+    if not config.membership.enabled:
+        return seconds / size, 0
+    attacks = [ATTACKS[name] for name in config.membership.attacks]
+    table = sweep(denoiser, [(["plan"], x[:1], None if condition is None else condition[:1])], attacks, seed="plan")
+    return seconds / size, table.evaluations
+
+
+def measure_encoders(inputs: Inputs, batch: int = 64) -> float:
+    """Seconds per image for all encoders together."""
+    pixels = np.zeros((batch, *inputs.checkpoint.codec.pixel_shape), np.uint8)
+    pixels[:, :, ::2] = 255
+    seconds = 0.0
+    for encoder in inputs.encoders:
+        encoder(pixels)
+        began = time.monotonic()
+        encoder(pixels)
+        seconds += time.monotonic() - began
+    return seconds / batch
+
+
+@torch.inference_mode()
+def _time(denoiser: Denoiser, x: torch.Tensor, condition: torch.Tensor | None) -> float:
+    t = torch.full((len(x),), len(denoiser.schedule) // 2, device=x.device)
+    began = time.monotonic()
+    denoiser(x, t, condition)
+    if x.is_cuda:
+        torch.cuda.synchronize()
+    return time.monotonic() - began
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,82 @@
+"""Image sets and generations to unit vectors, in blocks that survive a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.encoders.base import Encoder
+from auditor.encoders.embed import check_vectors
+from auditor.progress import Progress
+from auditor.stages.generate import Generations
+from auditor.stages.inputs import Images
+from auditor.store.digest import value_digest
+from auditor.store.run_directory import RunDirectory
+
+BLOCK = 2_048  # images per ledger entry
+BATCH = 128  # images per encoder call; fixed, so that a resumed run sees the same kernels
+
+Vectors = NDArray[np.float32]
+
+
+def embed_images(run: RunDirectory, stage: str, images: Images, encoder: Encoder, show: Progress) -> Vectors:
+    """Embeddings of all readable images of a set in the order of ids, Float32[N D], memory-mapped."""
+    ids, spec = list(images.digests), asdict(encoder.spec)
+    blocks = []
+    with show.stage(f"embed {stage}", len(ids), "image") as meter:
+        for start in range(0, len(ids), BLOCK):
+            block = ids[start : start + BLOCK]
+            key = {"set": images.info.digest, "ids": value_digest(block), "encoder": spec, "batch": BATCH}
+
+            def compute(block: Sequence[str] = block) -> dict[str, Vectors]:
+                batches = images.source.batches(BATCH, only=frozenset(block))
+                return {"vectors": np.concatenate([_checked(encoder, b.pixels, b.ids) for b in batches])}
+
+            blocks.append(run.arrays(f"embed/{stage}/{start // BLOCK:05d}", key, compute)["vectors"])
+            meter(len(block))
+    return join(run, f"embed/{stage}", blocks)
+
+
+def embed_generations(
+    run: RunDirectory, stage: str, generations: Generations, key: object, encoder: Encoder, show: Progress
+) -> Vectors:
+    """Embeddings of all generations in probe order, Float32[G D]; ``key`` is what determined the generations."""
+    spec = {"generations": key, "encoder": asdict(encoder.spec)}
+
+    def compute() -> dict[str, Vectors]:
+        with show.stage(f"embed {stage}", len(generations.probe), "image") as meter:
+            vectors = []
+            for pixels in generations.batches():
+                vectors.append(_checked(encoder, np.ascontiguousarray(pixels), ["a generation"] * len(pixels)))
+                meter(len(pixels))
+        return {"vectors": np.concatenate(vectors)}
+
+    return run.arrays(f"embed/{stage}", spec, compute)["vectors"]
+
+
+def join(run: RunDirectory, stage: str, blocks: Sequence[Vectors]) -> Vectors:
+    """The blocks as one memory-mapped array, written anew block by block."""
+    if len(blocks) == 1:
+        return blocks[0]
+    file = run.path / stage / "all.npy"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shape = (sum(len(block) for block in blocks), blocks[0].shape[1])
+    partial = file.with_suffix(".npy.part")
+    whole = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+    row = 0
+    for block in blocks:
+        whole[row : row + len(block)] = block
+        row += len(block)
+    whole.flush()
+    partial.replace(file)
+    joined: Vectors = np.load(file, mmap_mode="r", allow_pickle=False)
+    return joined
+
+
+def _checked(encoder: Encoder, pixels: NDArray[np.uint8], ids: list[str]) -> Vectors:
+    vectors = encoder(pixels)
+    check_vectors(vectors, ids, encoder)
+    return vectors

@@ -1,0 +1,114 @@
+"""What goes into an audit, opened and checked before anything expensive begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from auditor.checkpoint.load import LoadedCheckpoint, load
+from auditor.checkpoint.scan import Scan, scan
+from auditor.config import AuditConfig
+from auditor.data import Geometry, ImageSource, open_source, survey
+from auditor.encoders.base import Encoder
+from auditor.encoders.build import build_encoder
+from auditor.errors import ConfigError
+from auditor.stages.slices import SliceSizes, slice_sizes
+from auditor.store.record import ImageSet
+
+MAX_OVERLAP = 0.001  # share of the held-out set that may also stand in the training set
+
+
+@dataclass(frozen=True)
+class Images:
+    """A set of images, surveyed: every readable id with 16 bytes that are equal exactly where the pixels are."""
+
+    source: ImageSource
+    info: ImageSet
+    digests: dict[str, bytes]
+
+    @property
+    def distinct_ids(self) -> list[str]:
+        """The first id of every distinct image, in the order of ids."""
+        first: dict[bytes, str] = {}
+        for name, digest in self.digests.items():
+            first.setdefault(digest, name)
+        return list(first.values())
+
+    def repeats(self) -> dict[bytes, int]:
+        """How many times each distinct image stands in the set."""
+        count: dict[bytes, int] = {}
+        for digest in self.digests.values():
+            count[digest] = count.get(digest, 0) + 1
+        return count
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Checkpoint, encoders, training set and held-out set, ready to be used."""
+
+    scan: Scan
+    checkpoint: LoadedCheckpoint
+    device: str
+    encoders: list[Encoder]
+    train: Images
+    holdout: Images
+    sizes: SliceSizes
+
+
+def open_inputs(config: AuditConfig) -> Inputs:
+    """Scan and load the checkpoint, open both image sets, build the encoders.
+
+    Raises:
+      UnsafeArtifactError: The checkpoint could execute code or is not what it says.
+      CheckpointError: It cannot be used.
+      ConfigError: Missing paths, sets that overlap, too few held-out images, encoder weights that do not exist.
+      DataError: No image is readable, or one has another shape than the checkpoint's.
+    """
+    scanned = scan(config.checkpoint.path, allow_pickle=config.checkpoint.allow_pickle)
+    paths = (config.data.train, config.data.holdout)
+    for path in paths:
+        if not path.exists():
+            raise ConfigError("images", path, "a file or folder that exists", "Correct the path.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    checkpoint = load(scanned, device=device)
+    channels, height, width = checkpoint.codec.pixel_shape
+    geometry = Geometry(channels, height, width, resize=config.data.resize)
+    encoders = [
+        build_encoder(encoder, channels=channels, height=height, width=width, device=device)
+        for encoder in config.encoders
+    ]
+    train, holdout = (open_images(path, geometry, config) for path in paths)
+    refuse_overlap(train, holdout)
+    nonmembers = config.membership.nonmembers if config.membership.enabled else None
+    sizes = slice_sizes(train.info.distinct, holdout.info.distinct, nonmembers)
+    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes)
+
+
+def open_images(path: Path, geometry: Geometry, config: AuditConfig) -> Images:
+    """One set, opened and surveyed in a single pass."""
+    data = config.data
+    source = open_source(path, geometry, id_column=data.id_column, image_column=data.image_column)
+    info, digests = survey(source)
+    return Images(source, info, digests)
+
+
+def refuse_overlap(train: Images, holdout: Images) -> None:
+    """Held-out images that were trained on make every decision worthless.
+
+    A few exact repeats happen in any large pool; they are left out as untestable. More than one in a thousand is a
+    faulty split.
+
+    Raises:
+      ConfigError: Too many held-out images stand, pixel by pixel, in the training set.
+    """
+    trained = set(train.digests.values())
+    shared = [name for name, digest in holdout.digests.items() if digest in trained]
+    if len(shared) > MAX_OVERLAP * len(holdout.digests):
+        raise ConfigError(
+            "held-out set",
+            f"{len(shared)} of {len(holdout.digests)} images that are also in the training set (such as {shared[0]})",
+            f"at most {MAX_OVERLAP:.1%}",
+            "Remove them from the held-out set, or draw it with `auditor split` before training.",
+        )
