@@ -151,7 +151,7 @@ def list_evidence(
 def _members(pool: Pool, groups: Groups, listed: NDArray[np.int64]) -> dict[int, list[str]]:
     """Ids of each listed item's images, in pool order."""
     members: dict[int, list[str]] = {int(item): [] for item in listed}
-    for row in np.flatnonzero(np.isin(groups.group, listed)):
+    for row in np.flatnonzero(np.isin(groups.group, listed)).tolist():
         members[int(groups.group[row])].append(pool.ids[row])
     return members
 

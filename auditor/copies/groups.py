@@ -113,8 +113,8 @@ def competing(groups: Groups, split: str) -> NDArray[np.bool_]:
     groups, and a pure group of k of them would be training with odds (n/m)^k; then only groups of one distinct image
     compete, which no split by group can have cut. ``"image"``, ``"unknown"``: single images only, for the same reason.
     """
-    pure = groups.kind != GroupClass.MIXED
-    if split == "group":
-        return pure & (groups.distinct == 1) if not pure.all() else pure
-    single: NDArray[np.bool_] = groups.images == 1
-    return single
+    pure: NDArray[np.bool_] = groups.kind != GroupClass.MIXED
+    if split != "group":
+        single: NDArray[np.bool_] = groups.images == 1
+        return single
+    return pure if pure.all() else pure & (groups.distinct == 1)

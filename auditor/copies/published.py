@@ -53,13 +53,13 @@ def adaptive_ratio(
       Carlini et al. 2023, arXiv 2301.13188, section 5.1, alpha = 0.5, n = 50. Differs: distance of unit embeddings,
       sqrt(2 - 2 similarity), where they take pixels.
     """
-    distance = [_distances(*row, distinct) for row in zip(similarity, index, strict=True)]
+    distance = [_distances(row, columns, distinct) for row, columns in zip(similarity, index, strict=True)]
     wanted = min(RATIO_NEIGHBOURS, len(np.unique(distinct)))
     short = [position for position, found in enumerate(distance) if len(found) < wanted]
     if short:
         deeper = nearest_neighbours(generations[short], training, MOST_NEIGHBOURS)
-        for position, *row in zip(short, deeper.similarity, deeper.index, strict=True):
-            distance[position] = _distances(*row, distinct)
+        for position, row, columns in zip(short, deeper.similarity, deeper.index, strict=True):
+            distance[position] = _distances(row, columns, distinct)
     extracted = sum(len(near) > 1 and bool(near[0] < RATIO_ALPHA * near.mean()) for near in distance)
     return _share("adaptive ratio < 1", extracted, len(similarity), level)
 
@@ -166,7 +166,8 @@ def _cell_centres(rows: NDArray[np.float64], rounds: int = 25) -> NDArray[np.flo
 
 
 def _cell(rows: NDArray[np.float32], centres: NDArray[np.float64]) -> NDArray[np.int64]:
-    return _squared(rows.astype(np.float64), centres).argmin(axis=1)
+    nearest: NDArray[np.int64] = _squared(rows.astype(np.float64), centres).argmin(axis=1)
+    return nearest
 
 
 def _squared(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:

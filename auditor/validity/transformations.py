@@ -114,7 +114,8 @@ def transformations_for(encoder: str) -> dict[str, Transformation]:
 
 
 def _to_pixels(values: NDArray[Any]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _to_pil(image: Pixels) -> Image.Image:
