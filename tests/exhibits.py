@@ -35,7 +35,7 @@ def save(run_dir: Path, name: str, pixels: Pixels) -> str:
 
 def copies_found(run_dir: Path, fixtures: Path, found: int) -> list[CopyEvidence]:
     """``found`` training garments with a noisy reproduction each; the first is verbatim, the last two are suspects."""
-    train, holdout = load(fixtures / "memorized/train", found), load(fixtures / "memorized/holdout", 400)
+    train, holdout = load(fixtures / "memorized/train", found), load(fixtures / "memorized/holdout", 150)
     noise = np.random.default_rng(5)
     pool = standardise(np.stack(list(holdout.values())).astype(float))
     names = list(holdout)
@@ -57,7 +57,7 @@ def copies_found(run_dir: Path, fixtures: Path, found: int) -> list[CopyEvidence
                 probe=37 * place + 5,
                 probes_landing=61 - place,
                 q_value=None if tier == "suspect" else 0.0125,
-                why="its margin is positive, but held-out images come as near." if tier == "suspect" else "",
+                why="held-out images come as near to a generation as this one does." if tier == "suspect" else "",
                 image=save(run_dir, f"train-{place}", pixels),
                 generation_image=save(run_dir, f"generation-{place}", shown),
                 nearest_holdout=Neighbour(
@@ -115,6 +115,7 @@ def failing_record(run_dir: Path, fixtures: Path, found: int = 14) -> Record:
         holdout=clean.holdout.model_copy(
             update={"path": "holdout.tar", "images": 3999, "distinct": 3999, "unreadable": [("fm-1", "truncated PNG")]}
         ),
+        slices=clean.slices.model_copy(update={"competition": 3000}),
         copies=[failing_competition(evidence), competition("clip", resolving=False, planted_p05=0.93, pool_p99=0.97)],
         encoders=[*clean.encoders, EncoderInfo(name="clip", detail="tiny-clip", weights_sha256="2b" * 32, dim=128)],
         membership=membership(*attacks),

@@ -15,8 +15,8 @@ from auditor.store.record import Competition, Outcomed
 from auditor.store.wording import count, missing, percent
 
 RETRAIN = (
-    "Do not publish this checkpoint. Remove the listed images or their repeats from the training set "
-    "(repeated images are the first to be memorised), train again, and audit the new checkpoint."
+    "Remove the listed images or their repeats from the training set (repeated images are the first to be "
+    "memorised), train again, and audit the new checkpoint."
 )
 
 
@@ -128,11 +128,12 @@ def _more_probes(primary: Competition, policy: Policy) -> str:
 def _floor(primary: Competition, policy: Policy) -> Ruling:
     allowed = policy.copies.max_floor
     statement = (
-        f"Copies can be certified from {count(primary.floor, 'found image')} on, with {primary.n_items:,} training "
-        f"against {primary.m_items:,} held-out items; the policy allows {allowed:,}."
+        f"it would take {count(primary.floor, 'reproduced image')} to certify any ({primary.n_items:,} training "
+        f"against {primary.m_items:,} held-out items); the policy accepts {allowed:,}."
     )
     if primary.floor <= allowed:
-        return ruling("copies.floor", "Floor of power", "pass", statement)
+        return ruling("copies.floor", "Floor of power", "pass", f"I{statement[1:]}")
+    statement = f"The held-out set is too small: {statement}"
     return ruling("copies.floor", "Floor of power", "cannot conclude", statement, _more_holdout(primary, policy))
 
 

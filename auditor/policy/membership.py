@@ -12,12 +12,9 @@ import math
 from auditor.policy.ruling import Ruling, combine, ruling
 from auditor.policy.schema import MembershipPolicy, Policy
 from auditor.store.record import Attack, Estimate, Membership, Outcomed
-from auditor.store.wording import missing, percent
+from auditor.store.wording import attack_name, missing, percent
 
-REGULARISE = (
-    "Do not publish this checkpoint. Train on more images, for fewer steps, or with differential privacy, "
-    "and audit the new checkpoint."
-)
+REGULARISE = "Train on more images, for fewer steps, or with differential privacy, and audit the new checkpoint."
 SAME_SOURCE = (
     "Draw the held-out images at random from the same pool as the training images (`auditor split`, before training)."
 )
@@ -47,18 +44,18 @@ def membership_rulings(membership: Membership | None, policy: Policy) -> list[Ru
 
 
 def _attack(attack: Attack, membership: Membership, policy: MembershipPolicy) -> Ruling:
-    id, title = f"membership.{attack.name}", f"Membership attack {attack.name}"
+    id, title = f"membership.{attack.name}", f"Membership attack {attack_name(attack.name)}"
     auc, excess, tpr = attack.auc, attack.excess_over_blind, attack.tpr_at_1pct_fpr
     if _above(auc, policy.max_auc) and _above(excess, policy.max_excess):
         statement = (
-            f"The attack {attack.name} tells training images from others: AUC {_interval(auc)} where the policy allows "
-            f"{policy.max_auc:.2f}, exceeding the blind baseline by {_interval(excess)}."
+            f"{attack_name(attack.name)} tells training images from others: AUC {_interval(auc)} where the policy "
+            f"allows {policy.max_auc:.2f}, exceeding the blind baseline by {_interval(excess)}."
         )
         return ruling(id, title, "fail", statement, REGULARISE)
     limits = [(auc, policy.max_auc), (excess, policy.max_excess), (tpr, policy.max_tpr_at_1pct_fpr)]
     if all(estimate.upper is not None and estimate.upper <= limit for estimate, limit in limits):
         statement = (
-            f"The attack {attack.name} stays within policy: AUC {_interval(auc)}, excess over blind "
+            f"{attack_name(attack.name)} stays within policy: AUC {_interval(auc)}, excess over blind "
             f"{_interval(excess)}, {_tail(tpr)}."
         )
         return ruling(id, title, "pass", statement)
@@ -71,22 +68,22 @@ def _undecided(attack: Attack, membership: Membership, policy: MembershipPolicy)
     auc, excess, tpr = attack.auc, attack.excess_over_blind, attack.tpr_at_1pct_fpr
     for estimate in (auc, excess, tpr):
         if estimate.upper is None:
-            statement = f"The attack {attack.name} gives no {estimate.name}: {missing(estimate)}."
+            statement = f"{attack_name(attack.name)} gives no {estimate.name}: {missing(estimate)}."
             return statement, "Test more members and non-members (membership.members, membership.nonmembers)."
     if _above(auc, policy.max_auc):
         statement = (
-            f"The attack {attack.name} reaches AUC {_interval(auc)}, but it is not shown to know more than the blind "
+            f"{attack_name(attack.name)} reaches AUC {_interval(auc)}, but it is not shown to know more than the blind "
             f"baseline (AUC {_interval(membership.blind_auc)}, excess {_interval(excess)}): the sets may differ."
         )
         return statement, SAME_SOURCE
     if _above(tpr, policy.max_tpr_at_1pct_fpr):
         statement = (
-            f"The attack {attack.name} recognises some members well though not the average one: {_tail(tpr)}, "
+            f"{attack_name(attack.name)} recognises some members well though not the average one: {_tail(tpr)}, "
             f"where the policy allows {percent(policy.max_tpr_at_1pct_fpr)}."
         )
         return statement, "Look for repeated or unusual training images, remove the repeats and train again."
     statement = (
-        f"The attack {attack.name} is too uncertain: AUC {_interval(auc)}, excess over blind {_interval(excess)}, "
+        f"{attack_name(attack.name)} is too uncertain: AUC {_interval(auc)}, excess over blind {_interval(excess)}, "
         f"{_tail(tpr)}; the policy allows {policy.max_auc:.2f}, {policy.max_excess:.2f} and "
         f"{percent(policy.max_tpr_at_1pct_fpr)}."
     )

@@ -13,6 +13,8 @@ from auditor.policy.validity import probes_ruling, validity_rulings
 from auditor.store.record import Judgement, Outcome, Record
 from auditor.store.wording import percent
 
+WITHHOLD = "Do not publish this checkpoint."
+
 EXIT_CODES: dict[Outcome, int] = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "cannot conclude": EXIT_CANNOT_CONCLUDE}
 
 
@@ -43,7 +45,7 @@ def judge(record: Record, policy: Policy, name: str = DEFAULT_NAME) -> Judgement
         exit_code=EXIT_CODES[combined.outcome],
         reason=_reason(record, rulings, combined.reasons),
         rules=[ruling.rule for ruling in rulings],
-        remedies=combined.remedies,
+        remedies=[WITHHOLD, *combined.remedies] if combined.outcome == "fail" else combined.remedies,
     )
 
 

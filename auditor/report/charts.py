@@ -52,25 +52,28 @@ class Axis:
         return [round(k * step, 10) for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def histogram(id: str, title: str, curve: Curve, x_label: str) -> Markup:
+def histogram(id: str, title: str, curve: Curve, x_label: str, tail: float = 1.0) -> Markup:
     """Overlaid histograms: the first series filled, the others as dashed outlines; heights are per series.
 
-    Each series is drawn to the same total, so that sets of different sizes can be compared. An empty curve gives an
-    empty string.
+    Each series is drawn to the same total, so that sets of different sizes can be compared. With ``tail`` < 1 only the
+    right end is drawn, where at most that share of the last series lies: a few copies among many items show there. An
+    empty curve gives an empty string.
     """
     if len(curve.x) < 2 or not curve.series:
         return Markup("")
     step = curve.x[1] - curve.x[0]
-    x_axis = Axis(curve.x[0] - step / 2, curve.x[-1] + step / 2, LEFT, WIDTH - RIGHT)
     shares = {name: [v / (sum(values) or 1.0) for v in values] for name, values in curve.series.items()}
+    first = _tail_start(list(shares.values())[-1], tail)
+    centres, shares = curve.x[first:], {name: values[first:] for name, values in shares.items()}
+    x_axis = Axis(centres[0] - step / 2, centres[-1] + step / 2, LEFT, WIDTH - RIGHT)
     top = max(max(values) for values in shares.values()) or 1.0
     y_axis = Axis(0, 1.08 * top, HEIGHT - BOTTOM, TOP)
     body = [_frame(x_axis, y_axis, x_label, "share of items")]
     for place, (name, values) in enumerate(shares.items()):
-        outline = _steps(curve.x, values, step, x_axis, y_axis)
+        outline = _steps(centres, values, step, x_axis, y_axis)
         style = f'class="s{place} area"' if place == 0 else f'class="s{place} line"{_dash(place)}'
         body.append(f'<path {style} d="{outline}"><title>{escape(name)}</title></path>')
-    body.append(_legend(list(shares), areas=1))
+    body.append(_legend(list(shares), areas=1, right=tail < 1))
     return _svg(id, title, _describe_histogram(curve), "".join(body))
 
 
@@ -89,7 +92,7 @@ def roc(
         xs, ys = [x for x, _ in points], [y for _, y in points]
         path = _polyline(xs, ys, x_axis, y_axis)
         body.append(f'<path class="s{place} line"{_dash(place)} d="{path}"><title>{escape(name)}</title></path>')
-    body.append(_legend(list(curves), areas=0, upper_left=log))
+    body.append(_legend(list(curves), areas=0, right=not log, low=not log))
     names = ", ".join(curves)
     return _svg(id, title, f"ROC curves of {names}; the diagonal is chance.", "".join(body))
 
@@ -174,11 +177,20 @@ def _steps(x: Sequence[float], heights: Sequence[float], step: float, x_axis: Ax
     return f"{path}V{y_axis(0)}"
 
 
-def _legend(names: Sequence[str], areas: int, upper_left: bool = True) -> str:
-    """Names with a sample of their line, at the upper left or the lower right inside the frame."""
+def _tail_start(shares: Sequence[float], tail: float) -> int:
+    """First bin of the right end that holds at most ``tail`` of a distribution, but at least two bins."""
+    first, held = len(shares), 0.0
+    while first > 0 and (held + shares[first - 1] <= tail * (1 + 1e-9) or first > len(shares) - 2):
+        first -= 1
+        held += shares[first]
+    return first
+
+
+def _legend(names: Sequence[str], areas: int, right: bool = False, low: bool = False) -> str:
+    """Names with a sample of their line, in a corner inside the frame: upper left unless told."""
     width = 44 + 6.4 * max(map(len, names), default=0)
-    x = LEFT + 10 if upper_left else WIDTH - RIGHT - width
-    y = TOP + 14 if upper_left else HEIGHT - BOTTOM - 17 * len(names)
+    x = WIDTH - RIGHT - width if right else LEFT + 10
+    y = HEIGHT - BOTTOM - 17 * len(names) if low else TOP + 14
     rows = []
     for place, name in enumerate(names):
         at = y + 17 * place

@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from auditor.report import charts, story
 from auditor.report.pictures import Picture, embed_picture
-from auditor.store.record import Competition, Membership, Record
-from auditor.store.wording import count, decimal, missing, percent
+from auditor.store.record import Check, Competition, Judgement, Membership, Record
+from auditor.store.wording import attack_name, count, decimal, missing, percent
 
 Images = Literal["full", "none"]
 
@@ -29,6 +29,8 @@ MARKS = {
     "failed": {"glyph": "✕", "tone": "fail"},
     "not tested": {"glyph": "–", "tone": "open"},
 }
+SIMILARITY = "similarity to the nearest generation"
+TAIL = 0.05  # share of held-out items in the enlarged right end of the score chart
 TONES = {"verbatim": "fail", "certified": "fail", "suspect": "open"}
 
 
@@ -87,10 +89,17 @@ def _environment(embed: Callable[[str | None], Picture]) -> Environment:
         "missing": missing,
         "number": lambda value, share: percent(value) if share else decimal(value),
         "bounds": story.interval,
-        "attack": lambda name: story.ATTACK_NAMES.get(name, name),
+        "counts": _counts,
+        "attack": attack_name,
     }
     environment.globals |= {"embed": embed, "marks": MARKS, "tones": TONES, "tier_words": story.TIER_WORDS}
     return environment
+
+
+def _counts(check: Check, judgement: Judgement) -> bool:
+    """Whether a check had a part in the judgement; one of an encoder that decides nothing has none."""
+    id = f"validity.{check.id}" + (f".{check.encoder}" if check.encoder else "")
+    return any(rule.id == id for rule in judgement.rules)
 
 
 def _embedder(run_dir: Path, images: Images) -> Callable[[str | None], Picture]:
@@ -101,15 +110,17 @@ def _embedder(run_dir: Path, images: Images) -> Callable[[str | None], Picture]:
 
 def _copies_view(place: int, competition: Competition, is_primary: bool) -> dict[str, Any]:
     shown, rest = story.shown_evidence(competition)
-    title = f"Scores of training and held-out items under {competition.encoder}"
+    title, scores = f"Scores of training and held-out items under {competition.encoder}", competition.scores
+    role = "suspects only" if not competition.resolving else "decides" if is_primary else "supports"
     return {
         "competition": competition,
-        "primary": is_primary,
+        "role": role,
         "sentence": story.copies_sentence(competition),
         "resolution": story.resolution_sentence(competition),
         "shown": shown,
         "rest": rest,
-        "chart": charts.histogram(f"scores{place}", title, competition.scores, "similarity to the nearest generation"),
+        "chart": charts.histogram(f"scores{place}", title, scores, SIMILARITY),
+        "tail": charts.histogram(f"tail{place}", f"{title}, right end", scores, SIMILARITY, tail=TAIL),
     }
 
 
@@ -119,17 +130,14 @@ def _membership_charts(membership: Membership | None) -> dict[str, Any]:
     if membership is None or not membership.attacks:
         return {}
     curves = {
-        story.ATTACK_NAMES.get(attack.name, attack.name): (attack.roc.x, attack.roc.series["attack"])
+        attack_name(attack.name): (attack.roc.x, attack.roc.series["attack"])
         for attack in membership.attacks
         if "attack" in attack.roc.series
     }
     first = membership.attacks[0].roc
     if "blind" in first.series:
         curves["Blind baseline"] = (first.x, first.series["blind"])
-    aucs = [
-        attack.auc.model_copy(update={"name": story.ATTACK_NAMES.get(attack.name, attack.name)})
-        for attack in membership.attacks
-    ]
+    aucs = [attack.auc.model_copy(update={"name": attack_name(attack.name)}) for attack in membership.attacks]
     aucs.append(membership.blind_auc.model_copy(update={"name": "Blind baseline"}))
     lowest = min([0.4, *(auc.lower for auc in aucs if auc.lower is not None)])
     return {
@@ -137,5 +145,5 @@ def _membership_charts(membership: Membership | None) -> dict[str, Any]:
         "roc_log": charts.roc("roc-log", "True positives at low false positive rates", curves, log=True),
         "aucs": charts.intervals("aucs", "AUC of each attack", aucs, max(0.0, lowest), 1.0, 0.5),
         "scores": charts.histogram("scores-m", "Membership scores", best.scores, "membership score") if best else "",
-        "strongest": story.ATTACK_NAMES.get(best.name, best.name) if best else "",
+        "strongest": attack_name(best.name) if best else "",
     }

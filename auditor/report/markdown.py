@@ -10,7 +10,7 @@ from auditor.report import story
 from auditor.report.findings import findings
 from auditor.report.html import Images
 from auditor.store.record import Competition, CopyEvidence, Membership, Record
-from auditor.store.wording import count, percent
+from auditor.store.wording import attack_name, count, percent
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$^])")
 
@@ -64,6 +64,8 @@ def _verdict(record: Record) -> Iterator[str]:
     yield ""
     yield f"**{escape(told.reason)}** {escape(told.meaning)}".rstrip()
     yield ""
+    if told.further:
+        yield from ("Also:", "", *(f"- {escape(statement)}" for statement in told.further), "")
     if told.remedies:
         yield f"{told.remedies_title}:"
         yield ""
@@ -169,7 +171,7 @@ def _membership(membership: Membership | None) -> Iterator[str]:
     yield ""
     rows: list[tuple[object, ...]] = [
         (
-            story.ATTACK_NAMES.get(attack.name, attack.name),
+            attack_name(attack.name),
             story.estimate_text(attack.auc),
             story.estimate_text(attack.excess_over_blind),
             story.estimate_text(attack.tpr_at_1pct_fpr, share=True),

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auditor.store.record import Attack, Competition, CopyEvidence, Estimate, Membership, Outcome, Record, Tier
-from auditor.store.wording import count, decimal, missing, percent
+from auditor.store.wording import attack_name, count, decimal, missing, percent
 
-ATTACK_NAMES = {"loss": "Denoising loss", "secmi": "SecMI", "pia": "PIA", "pian": "PIAN"}
 TIER_WORDS: dict[Tier, str] = {"verbatim": "Verbatim copy", "certified": "Certified near-copy", "suspect": "Suspect"}
 MAX_SHOWN = 48  # items with pictures per encoder; the rest is listed without
 MAX_SUSPECTS = 6
@@ -31,6 +30,7 @@ class Verdict:
 
     word: str
     reason: str
+    further: list[str]  # other rules that came out the same way
     remedies: list[str]
     remedies_title: str
     meaning: str
@@ -49,11 +49,17 @@ def verdict(record: Record) -> Verdict:
     judgement = record.judgement
     if judgement is None:
         reason = "No policy was applied to this record; `auditor gate` gives a verdict."
-        return Verdict("Not judged", reason, [], "", "", "none")
+        return Verdict("Not judged", reason, [], [], "", "", "none")
     outcome = judgement.outcome
-    title = REMEDY_TITLES[outcome]
+    alike = [rule.statement for rule in judgement.rules if rule.outcome == outcome != "pass"]
     return Verdict(
-        outcome.capitalize(), judgement.reason, judgement.remedies, title, MEANINGS[outcome], judgement.policy
+        word=outcome.capitalize(),
+        reason=judgement.reason,
+        further=[statement for statement in alike if statement.removesuffix(".") not in judgement.reason],
+        remedies=judgement.remedies,
+        remedies_title=REMEDY_TITLES[outcome],
+        meaning=MEANINGS[outcome],
+        policy=judgement.policy,
     )
 
 
@@ -81,7 +87,7 @@ def _copy_figures(decisive: Competition | None) -> list[KeyFigure]:
         )
     else:
         shown = "none shown" if decisive.certified == decisive.verbatim == 0 else "not bounded"
-        first = KeyFigure(titles[0], shown, f"{tiers}; certifiable from {count(decisive.floor, 'found image')} on")
+        first = KeyFigure(titles[0], shown, f"{tiers}; it would take {decisive.floor:,} to certify any")
     rate = decisive.copy_rate
     if rate.value is None or rate.upper is None:
         return [first, KeyFigure(titles[1], "unknown", missing(rate))]
@@ -101,14 +107,18 @@ def _membership_figure(membership: Membership | None) -> KeyFigure:
         return KeyFigure(title, "not tested", "0.5 would be chance, 1 certainty")
     blind = membership.blind_auc
     beside = "unknown" if blind.value is None else decimal(blind.value)
-    name = ATTACK_NAMES.get(best.name, best.name)
+    name = attack_name(best.name)
     note = f"{name}, interval {interval(best.auc)}; blind baseline {beside}, chance 0.5"
     return KeyFigure(title, decimal(best.auc.value or 0.0), note)
 
 
 def _check_figure(record: Record) -> KeyFigure:
     passed = sum(check.status == "passed" for check in record.checks)
-    others = [f"{check.title} ({check.status})" for check in record.checks if check.status != "passed"]
+    others = [
+        f"{check.status}: {check.title}{f' ({check.encoder})' if check.encoder else ''}"
+        for check in record.checks
+        if check.status != "passed"
+    ]
     note = "; ".join(others) or "placebo, blind baseline, controls" if record.checks else "no check was made"
     return KeyFigure("Checks of the audit itself", f"{passed} of {len(record.checks)} passed", note)
 
@@ -154,7 +164,7 @@ def membership_sentence(membership: Membership) -> str:
     if best is None:
         return "No membership attack could be scored."
     return (
-        f"The strongest attack, {ATTACK_NAMES.get(best.name, best.name)}, reaches an AUC of {estimate_text(best.auc)}; "
+        f"The strongest attack, {attack_name(best.name)}, reaches an AUC of {estimate_text(best.auc)}; "
         f"it exceeds the blind baseline by {estimate_text(best.excess_over_blind)}."
     )
 
@@ -170,7 +180,7 @@ def estimates(record: Record) -> Iterator[tuple[str, Estimate]]:
         yield "membership", record.membership.blind_auc
         for attack in record.membership.attacks:
             for estimate in (attack.auc, attack.excess_over_blind, attack.tpr_at_1pct_fpr):
-                yield f"membership, {ATTACK_NAMES.get(attack.name, attack.name)}", estimate
+                yield f"membership, {attack_name(attack.name)}", estimate
     for check in record.checks:
         for estimate in check.estimates:
             yield f"check, {check.title}", estimate
@@ -187,6 +197,8 @@ def shown_evidence(competition: Competition) -> tuple[list[CopyEvidence], list[C
 def interval(estimate: Estimate, share: bool = False) -> str:
     """``[lower, upper]``, or ``at least``/``at most`` where one end is missing; empty without either."""
     write = percent if share else decimal
+    if estimate.lower == estimate.value and estimate.upper is None:
+        return ""  # a bound is its own value
     lower, upper = estimate.lower, estimate.upper
     if lower is not None and upper is not None:
         return f"[{write(lower)}, {write(upper)}]"

@@ -6,6 +6,8 @@ import math
 
 from auditor.store.record import Estimate
 
+ATTACK_NAMES = {"loss": "Denoising loss", "secmi": "SecMI", "pia": "PIA", "pian": "PIAN"}
+
 
 def percent(share: float) -> str:
     """A share as a percentage with three significant digits, never rounded to 0% or to 100% unless it is."""
@@ -19,9 +21,14 @@ def percent(share: float) -> str:
 
 def decimal(value: float) -> str:
     """A number with three decimals, more where it would vanish (``0.0004``), whole numbers as such (``2,048``)."""
-    if value == int(value) and abs(value) >= 1:
+    if value == round(value):
         return f"{value:,.0f}"
-    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.2g}"
+    return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}"
+
+
+def attack_name(name: str) -> str:
+    """How a membership attack is called in a sentence or a table."""
+    return ATTACK_NAMES.get(name, name)
 
 
 def count(number: int, noun: str) -> str:

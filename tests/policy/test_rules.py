@@ -124,7 +124,7 @@ def test_attack_against_its_limits(auc: float, excess: float, tpr: float, expect
 def test_one_leaking_attack_among_four_fails_and_is_named() -> None:
     attacks = [attack("loss"), attack("secmi"), attack("pia", auc=0.9, excess=0.4), attack("pian")]
     verdict = membership_rule(membership(*attacks), POLICY)
-    assert verdict.outcome == "fail" and len(verdict.reasons) == 1 and "pia " in verdict.reasons[0]
+    assert verdict.outcome == "fail" and len(verdict.reasons) == 1 and "PIA tells" in verdict.reasons[0]
 
 
 def test_signal_that_the_blind_baseline_explains_is_withheld_and_said() -> None:

@@ -40,8 +40,8 @@ def test_a_clean_and_powerful_audit_passes_every_rule() -> None:
         (record(copies=[VERBATIM]), 1, "2 training images came back verbatim"),
         (record(checks=checks(placebo="failed")), 3, "The audit cannot be relied on: 24 of 50 hits"),
         (record(copies=[REPRODUCED]), 1, "At least 37 distinct training images are reproduced (95% confidence)"),
-        (record(membership=LEAKING), 1, "The attack secmi tells training images from others: AUC 0.850"),
-        (record(copies=[POWERLESS]), 3, "from 200 found images on"),
+        (record(membership=LEAKING), 1, "SecMI tells training images from others: AUC 0.850"),
+        (record(copies=[POWERLESS]), 3, "it would take 200 reproduced images"),
         # verbatim evidence stands above a failed check, a fail and an open question
         (record(copies=[VERBATIM], checks=checks(placebo="failed")), 1, "verbatim"),
         (record(copies=[VERBATIM], checks=checks(blind="failed"), membership=LEAKING), 1, "verbatim"),
@@ -52,7 +52,7 @@ def test_a_clean_and_powerful_audit_passes_every_rule() -> None:
         (record(copies=[POWERLESS], checks=checks(positive_control="failed")), 3, "cannot be relied on"),
         # a fail stands above an open question
         (record(copies=[REPRODUCED], membership=None), 1, "At least 37"),
-        (record(copies=[POWERLESS], membership=LEAKING), 1, "secmi"),
+        (record(copies=[POWERLESS], membership=LEAKING), 1, "SecMI"),
         (record(copies=[REPRODUCED], checks=checks(placebo="not tested")), 1, "At least 37"),
         # an open question stands above a pass
         (record(membership=None), 3, "was not tested, and the policy asks for it"),

@@ -25,7 +25,8 @@ def test_percentages_never_round_to_nothing_or_to_all(share: float, text: str) -
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0.000"), (0.51234, "0.512"), (0.00042, "0.00042"), (2048, "2,048"), (-0.0301, "-0.030")]
+    ("value", "text"),
+    [(0.0, "0"), (1.0, "1"), (0.51234, "0.512"), (0.00042, "0.00042"), (2048, "2,048"), (-0.0301, "-0.030")],
 )
 def test_decimals(value: float, text: str) -> None:
     assert decimal(value) == text
