@@ -14,7 +14,7 @@ import torch
 from auditor.config import AuditConfig
 from auditor.errors import ConfigError
 from auditor.policy import DEFAULT_NAME, copies_rule, judge, membership_rule, read_policy
-from auditor.probes import root_seed
+from auditor.probes import draw_salt, root_seed
 from auditor.progress import Progress, Silent
 from auditor.report import render
 from auditor.search.index import search_device
@@ -59,7 +59,7 @@ def run(config: AuditConfig, run_dir: Path, *, progress: Progress | None = None)
     if config.threads:
         torch.set_num_threads(config.threads)
     inputs = open_inputs(config)
-    run = RunDirectory.open(run_dir, specification(config, inputs), config.generation.salt)
+    run = RunDirectory.open(run_dir, specification(config, inputs), config.generation.salt or draw_salt())
     seed = root_seed(run.salt, inputs.scan.digest)
 
     made = generate_all(run, inputs, config.generation, seed, show)

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.errors import ConfigError
-from auditor.probes import draw_salt
 from auditor.store.digest import file_digest, value_digest
 
 VERSION = 1  # of what stages store
@@ -41,13 +40,13 @@ class RunDirectory:
         self.seconds: dict[str, float] = {}
 
     @classmethod
-    def open(cls, path: Path, specification: Mapping[str, object], salt: str | None) -> RunDirectory:
+    def open(cls, path: Path, specification: Mapping[str, object], salt: str) -> RunDirectory:
         """Begin a run, or go on with the one that lies at ``path``.
 
         Args:
           path: A folder that does not exist, is empty, or holds a run of the same specification.
           specification: Everything that determines the result, as plain values.
-          salt: Pins the probe noise; None draws one secretly when the run begins and keeps it.
+          salt: Kept if the run begins now; a run that goes on has its own.
 
         Raises:
           ConfigError: The folder holds other files, or a run of another specification (the message lists what differs).
@@ -57,7 +56,7 @@ class RunDirectory:
             if path.exists() and any(path.iterdir()):
                 raise ConfigError("run directory", path, "an empty folder or an earlier run", "Name another folder.")
             started = datetime.now(UTC).isoformat(timespec="seconds")
-            state = {"specification": specification, "salt": salt or draw_salt(), "started": started}
+            state = {"specification": specification, "salt": salt, "started": started}
             path.mkdir(parents=True, exist_ok=True)
             write_json(file, state)
         state = json.loads(file.read_text())
