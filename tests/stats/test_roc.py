@@ -1,0 +1,208 @@
+"""ROC, AUC, DeLong and TPR at a small FPR, against scikit-learn, against O(nm) sums, and by their coverage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import logit
+from scipy.stats import binom, norm
+from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_curve as sklearn_roc_curve
+
+from auditor.stats.delong import auc_interval, excess_interval, placements
+from auditor.stats.roc import auc, roc_curve, tpr_at_fpr
+
+scores = st.lists(st.integers(-5, 5), min_size=2, max_size=30)  # small integers, so that ties are common
+
+
+def plain_kernel(members, nonmembers):
+    """psi(x, y) = 1 for x > y, 1/2 for a tie, over all pairs: the definition, O(m n)."""
+    x, y = np.asarray(members, float)[:, None], np.asarray(nonmembers, float)[None]
+    return (x > y) + 0.5 * (x == y)
+
+
+def labels(members, nonmembers):
+    return np.r_[np.ones(len(members)), np.zeros(len(nonmembers))], np.r_[members, nonmembers]
+
+
+@given(scores, scores)
+def test_auc_equals_all_pairs_and_sklearn(members, nonmembers):
+    assert auc(members, nonmembers) == pytest.approx(plain_kernel(members, nonmembers).mean(), abs=1e-12)
+    assert auc(members, nonmembers) == pytest.approx(roc_auc_score(*labels(members, nonmembers)), abs=1e-12)
+
+
+@given(scores, scores)
+def test_auc_mirrors_when_sides_or_signs_swap(members, nonmembers):
+    assert auc(members, nonmembers) + auc(nonmembers, members) == pytest.approx(1, abs=1e-12)
+    assert auc(-np.array(members), -np.array(nonmembers)) == pytest.approx(auc(nonmembers, members), abs=1e-12)
+
+
+@given(scores, scores)
+def test_placements_equal_all_pairs(members, nonmembers):
+    placed, kernel = placements(members, nonmembers), plain_kernel(members, nonmembers)
+    assert placed.members == pytest.approx(kernel.mean(1), abs=1e-12)
+    assert placed.nonmembers == pytest.approx(kernel.mean(0), abs=1e-12)
+
+
+@given(scores, scores)
+def test_curve_equals_sklearn(members, nonmembers):
+    curve = roc_curve(members, nonmembers)
+    fpr, tpr, threshold = sklearn_roc_curve(*labels(members, nonmembers), drop_intermediate=False)
+    assert curve.fpr == pytest.approx(fpr, abs=1e-12)
+    assert curve.tpr == pytest.approx(tpr, abs=1e-12)
+    assert np.array_equal(curve.threshold, threshold)
+
+
+def test_delong_variance_equals_all_pairs():
+    """On the logit scale the half-width is z sqrt(S10 / m + S01 / n) / (A (1 - A)), S from the kernel's margins."""
+    draw = np.random.default_rng(0)
+    members, nonmembers = draw.normal(0.7, 1, 40), draw.normal(0, 1, 60)
+    kernel = plain_kernel(members, nonmembers)
+    value = kernel.mean()
+    variance = kernel.mean(1).var(ddof=1) / 40 + kernel.mean(0).var(ddof=1) / 60
+    half = norm.ppf(0.975) * math.sqrt(variance) / (value * (1 - value))
+    estimate = auc_interval(members, nonmembers)
+    ends = logit([estimate.lower, estimate.upper])
+    assert ends == pytest.approx([logit(value) - half, logit(value) + half], abs=1e-9)
+
+
+def test_paired_variance_equals_all_pairs():
+    draw = np.random.default_rng(1)
+    attack = draw.normal(0.7, 1, 40), draw.normal(0, 1, 60)
+    blind = attack[0] + draw.normal(0, 1, 40), attack[1] + draw.normal(0, 1, 60)
+    kernel = plain_kernel(*attack) - plain_kernel(*blind)
+    half = norm.ppf(0.975) * math.sqrt(kernel.mean(1).var(ddof=1) / 40 + kernel.mean(0).var(ddof=1) / 60)
+    estimate = excess_interval(attack, blind)
+    assert estimate.value == pytest.approx(kernel.mean(), abs=1e-12)
+    assert (estimate.lower, estimate.upper) == pytest.approx((kernel.mean() - half, kernel.mean() + half), abs=1e-12)
+
+
+REPEATS = 1000
+
+
+def binormal(draw, shift, m, n):
+    """Two Gaussian samples whose true AUC is Phi(shift / sqrt 2)."""
+    return draw.normal(shift, 1, m), draw.normal(0, 1, n)
+
+
+# Binomial error of a coverage of 0.95 over 1,000 repeats: sd 0.007, so three of them are 0.021; a further 0.011
+# is granted to the asymptotics at sizes of 50 to 300.
+@pytest.mark.parametrize("shift, m, n", [(0.0, 300, 300), (0.5, 50, 300), (1.5, 100, 100), (3.0, 100, 300)])
+def test_auc_interval_covers(shift, m, n):
+    draw, truth = np.random.default_rng(int(10 * shift) + m), norm.cdf(shift / math.sqrt(2))
+    estimates = [auc_interval(*binormal(draw, shift, m, n)) for _ in range(REPEATS)]
+    covered = np.mean([e.lower <= truth <= e.upper for e in estimates])
+    assert 0.95 - 0.032 < covered < 0.95 + 0.032
+
+
+def test_a_narrower_interval_would_not_cover():
+    """The control: at half its width the interval fails the bound above (it would cover about 0.67)."""
+    draw = np.random.default_rng(2)
+    estimates = [auc_interval(*binormal(draw, 0.5, 100, 100)) for _ in range(300)]
+    truth = norm.cdf(0.5 / math.sqrt(2))
+    covered = np.mean([abs(truth - e.value) < (e.upper - e.lower) / 4 for e in estimates])
+    assert covered < 0.8
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.6])
+def test_paired_excess_covers_zero_for_equals(shift):
+    """Two scores of the same strength, correlated through the image: the true excess is 0."""
+    draw, covered = np.random.default_rng(3), 0
+    for _ in range(REPEATS):
+        common = binormal(draw, shift, 150, 250)
+        attack, blind = ([side + draw.normal(0, 0.5, len(side)) for side in common] for _ in range(2))
+        estimate = excess_interval(tuple(attack), tuple(blind))
+        covered += estimate.lower <= 0 <= estimate.upper
+    assert 0.95 - 0.032 < covered / REPEATS < 0.95 + 0.032
+
+
+def test_paired_excess_finds_a_difference():
+    draw = np.random.default_rng(4)
+    blind = binormal(draw, 0.0, 500, 500)
+    attack = blind[0] + 1.0, blind[1]
+    assert excess_interval(attack, blind).lower > 0.1
+
+
+def test_pairing_narrows_the_interval():
+    draw = np.random.default_rng(5)
+    common = binormal(draw, 1.0, 300, 300)
+    other = common[0] + draw.normal(0, 0.1, 300), common[1] + draw.normal(0, 0.1, 300)
+    paired = excess_interval(common, other)
+    alone = auc_interval(*common)
+    assert paired.upper - paired.lower < 0.5 * (alone.upper - alone.lower)
+
+
+@pytest.mark.parametrize("members, nonmembers, value", [([2.0] * 40, [1.0] * 30, 1.0), ([1.0] * 40, [2.0] * 30, 0.0)])
+def test_perfect_separation_keeps_an_honest_interval(members, nonmembers, value):
+    estimate = auc_interval(members, nonmembers)
+    # 30 disjoint pairs in order: A^30 >= 0.025 leaves A >= 0.025^(1/30) = 0.884
+    nearest, farthest = (estimate.upper, estimate.lower) if value == 1 else (estimate.lower, estimate.upper)
+    assert estimate.value == nearest == value
+    assert abs(farthest - value) == pytest.approx(1 - 0.025 ** (1 / 30), abs=1e-12)
+
+
+def test_the_bound_of_perfect_separation_holds():
+    """Among samples of 20 and 20 at a true AUC just below the bound, perfect separation is rarer than its tail."""
+    draw, bound = np.random.default_rng(6), 0.025 ** (1 / 20)
+    shift = norm.ppf(bound - 0.001) * math.sqrt(2)
+    perfect = np.mean([auc(*binormal(draw, shift, 20, 20)) == 1 for _ in range(REPEATS)])
+    assert perfect <= 0.025
+
+
+def test_tied_scores_say_nothing():
+    estimate = auc_interval(np.zeros(100), np.zeros(100))
+    assert estimate.value == 0.5
+    assert estimate.lower < 0.4 and estimate.upper > 0.6  # Hoeffding: sqrt(ln(40) / 200) = 0.136
+
+
+def test_sharing_lowers_only_the_lower_bound():
+    draw = np.random.default_rng(7)
+    sides = binormal(draw, 0.5, 200, 200)
+    alone, shared = auc_interval(*sides), auc_interval(*sides, sharing=4)
+    assert shared.upper == alone.upper
+    wider = auc_interval(*sides, level=1 - 0.05 / 4)  # a quarter of the tail
+    assert shared.lower == pytest.approx(wider.lower, abs=1e-12)
+    assert shared.lower < alone.lower
+
+
+def test_too_few_are_unscored():
+    assert auc_interval([1.0], [0.0, 0.5]).value is None
+    assert auc_interval([1.0], [0.0, 0.5]).unscored
+
+
+def test_non_finite_scores_are_refused():
+    with pytest.raises(ValueError, match="finite"):
+        auc([1.0, float("nan")], [0.0])
+
+
+def plain_tpr(members, nonmembers, max_fpr):
+    """The definition by trying every threshold."""
+    thresholds = [*members, *nonmembers, math.inf]
+    rates = [(np.mean(np.array(nonmembers) >= t), np.mean(np.array(members) >= t)) for t in thresholds]
+    return max(tpr for fpr, tpr in rates if fpr <= max_fpr + 1e-12)
+
+
+@given(scores, st.lists(st.integers(-5, 5), min_size=10, max_size=40), st.sampled_from([0.1, 0.2, 0.25, 0.5, 1.0]))
+def test_tpr_is_the_largest_within_the_rate(members, nonmembers, max_fpr):
+    expected = plain_tpr(members, nonmembers, max_fpr)
+    assert tpr_at_fpr(members, nonmembers, max_fpr).value == pytest.approx(expected, abs=1e-12)
+    assert roc_curve(members, nonmembers).tpr_within(max_fpr) == pytest.approx(expected, abs=1e-12)
+
+
+def test_tpr_interval_is_clopper_pearson():
+    estimate = tpr_at_fpr(np.arange(200), np.arange(100) - 0.5, 0.01)
+    # One of 100 non-members (98.5) may pass: members above 97.5 are 98..199, 102 of 200.
+    assert estimate.value == 102 / 200
+    assert binom.sf(101, 200, estimate.lower) == pytest.approx(0.025, abs=1e-9)
+    assert binom.cdf(102, 200, estimate.upper) == pytest.approx(0.025, abs=1e-9)
+
+
+@pytest.mark.parametrize("nonmembers, scored", [(99, False), (100, True)])
+def test_tpr_is_withheld_below_its_resolution(nonmembers, scored):
+    estimate = tpr_at_fpr(np.arange(50), np.arange(nonmembers), 0.01)
+    assert (estimate.value is not None) is scored
+    assert scored or "cannot resolve" in estimate.unscored
