@@ -31,18 +31,30 @@ def load_network(scan: Scan, name: str, kind: str, device: str) -> Any:
                 use_safetensors=None if scan.pickled else True,
                 local_files_only=True,
                 low_cpu_mem_usage=False,
+                torch_dtype=torch.float32,
                 output_loading_info=True,
             )
     except Exception as error:  # configurations are foreign: constructors raise whatever they meet
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise CheckpointError(subject, first, f"weights and configuration of a {kind}", SAVE_AGAIN) from error
+        got = " ".join(str(error).split())[:300] or type(error).__name__
+        raise CheckpointError(subject, got, f"weights and configuration of a {kind}", SAVE_AGAIN) from error
     for keys, fault in ((found["missing_keys"], "lacks"), (found["unexpected_keys"], "has unexpected")):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             got = f"a file that {fault} the tensor {sorted(keys)[0]}{more}"
             raise CheckpointError(subject, got, f"exactly the tensors of its {kind} configuration", SAVE_AGAIN)
+    own_memory(network)
     check_finite(network, subject)
-    return network.to(device, torch.float32).eval().requires_grad_(False)
+    return network.to(device).eval().requires_grad_(False)
+
+
+def own_memory(network: torch.nn.Module) -> None:
+    """Copy weights out of the mapped file into aligned memory of their own.
+
+    Kernels may round differently for weights at odd addresses, so that the same weights in another file would give
+    other last bits; and a file overwritten during an audit would change a mapped network, or kill the process.
+    """
+    for tensor in [*network.parameters(), *network.buffers()]:
+        tensor.data = tensor.data.clone()
 
 
 def check_finite(network: torch.nn.Module, subject: str) -> None:
@@ -67,8 +79,9 @@ def scheduler_config(scan: Scan) -> dict[str, object]:
 
 def image_size(scan: Scan, name: str, value: object) -> tuple[int, int]:
     """(H, W) of a ``sample_size`` entry, which is one number or two."""
-    sizes = value if isinstance(value, list | tuple) else [value, value]
-    if len(sizes) != 2 or not all(type(size) is int and size > 0 for size in sizes):
+    sizes = list(value) if isinstance(value, list | tuple) else [value, value]
+    whole = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and size > 0]
+    if len(sizes) != 2 or len(whole) != 2:
         expected = "one or two positive whole numbers"
         raise CheckpointError(f"{scan.path}: {name}: sample_size", repr(value), expected, "State it in config.json.")
-    return int(sizes[0]), int(sizes[1])
+    return whole[0], whole[1]

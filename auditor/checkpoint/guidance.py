@@ -16,8 +16,8 @@ class Guided:
     """raw = raw_null + scale * (raw_label - raw_null), both from one call of twice the batch.
 
     Ho and Salimans 2022 (arXiv 2207.12598), equation 6, with scale = 1 + w. Scale 1 is the plain conditional model
-    and 0 the unconditional one. At a given x_t, x0 and epsilon are affine in the raw output with one and the same
-    slope, so that guiding the raw output guides them alike, whatever the network predicts.
+    and 0 the unconditional one. The weights sum to 1, and x0 and epsilon are affine in the raw output at a given x_t,
+    so that guiding the raw output guides both alike, whatever the network predicts.
     """
 
     denoiser: Denoiser

@@ -50,6 +50,5 @@ def load_score_sde(scan: Scan, trained: Trained, device: str) -> Parts:
         got = f"{network.config.out_channels} output channels, {network.config.num_class_embeds or 0} classes"
         expected = f"{shape[0]} output channels and no classes"
         raise CheckpointError(f"{scan.path}: unet", got, expected, SAVE_AGAIN)
-    return Parts(
-        ScoreDenoiser(network, trained.schedule, shape), PixelScaling(shape, device, low=0.0), network, notes=notes
-    )
+    denoiser = ScoreDenoiser(network, trained.schedule, shape)
+    return Parts(denoiser, PixelScaling(shape, device, low=0.0), network, notes=notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,6 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
-
-import auditor.checkpoint  # noqa: F401  # sets the environment before diffusers is imported
 
 
 def small_unet(**options: object) -> diffusers.UNet2DModel:
@@ -32,9 +31,8 @@ def save_unet(folder: Path, scheduler: object = None, pipeline: str = "DDPMPipel
 
 def save_score_sde(folder: Path) -> Path:
     scheduler = diffusers.ScoreSdeVeScheduler(num_train_timesteps=50, sigma_max=50.0)
-    return save_unet(
-        folder, scheduler, "ScoreSdeVePipeline", time_embedding_type="fourier", in_channels=3, out_channels=3
-    )
+    options = {"time_embedding_type": "fourier", "in_channels": 3, "out_channels": 3}
+    return save_unet(folder, scheduler, "ScoreSdeVePipeline", **options)
 
 
 def save_dit(folder: Path) -> Path:
@@ -66,19 +64,20 @@ def save_ldm(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def saved_ddpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_unet(tmp_path_factory.mktemp("ddpm"))
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One folder per family, not to be changed."""
+    builders = {"ddpm": save_unet, "score_sde": save_score_sde, "dit": save_dit, "ldm": save_ldm}
+    root = tmp_path_factory.mktemp("families")
+    return {name: build(root / name) for name, build in builders.items()}
 
 
 @pytest.fixture
-def ddpm(saved_ddpm: Path, tmp_path: Path) -> Path:
+def ddpm(saved: dict[str, Path], tmp_path: Path) -> Path:
     """A fresh DDPM folder that the test may damage."""
-    return shutil.copytree(saved_ddpm, tmp_path / "ddpm")
+    return shutil.copytree(saved["ddpm"], tmp_path / "ddpm")
 
 
-@pytest.fixture(scope="session")
-def saved_dit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_dit(tmp_path_factory.mktemp("dit"))
-
-
-Save = Callable[..., Path]
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a UNet pipeline with the given scheduler, pipeline class and network options."""
+    return functools.partial(save_unet, tmp_path / "saved")

@@ -1,0 +1,64 @@
+"""Pixels survive the way to model space and back; autoencoders are used as their pipelines use them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from auditor.checkpoint.latents import PixelScaling
+from auditor.checkpoint.load import load
+from auditor.checkpoint.scan import scan
+
+EVERY_VALUE = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+
+
+@pytest.mark.parametrize("low", [-1.0, 0.0])
+def test_every_pixel_value_comes_back(low: float) -> None:
+    codec = PixelScaling((1, 16, 16), low=low)
+    x = codec.to_model(EVERY_VALUE)
+    assert x.dtype == torch.float32 and (float(x.min()), float(x.max())) == (low, 1.0)
+    assert np.array_equal(codec.to_pixels(x), EVERY_VALUE)
+
+
+def test_values_are_clamped_and_rounded() -> None:
+    codec = PixelScaling((1, 1, 4))
+    x = torch.tensor([-3.0, 3.0, 0.0, 100.4 / 127.5 - 1]).view(1, 1, 1, 4)
+    # 0 lies between two pixel values, at 127.5: half to even gives 128.
+    assert codec.to_pixels(x).ravel().tolist() == [0, 255, 128, 100]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        PixelScaling((1, 1, 1)).to_pixels(torch.full((1, 1, 1, 1), value))
+
+
+def test_pixels_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected uint8"):
+        PixelScaling((3, 16, 16)).to_model(EVERY_VALUE)
+
+
+def test_kl_latents_are_the_scaled_posterior_mean(saved: dict[str, Path]) -> None:
+    codec = load(scan(saved["dit"])).codec
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
+    latents = codec.to_model(pixels)
+    x = torch.from_numpy(pixels).float() / 127.5 - 1
+    mean = codec.network.encode(x).latent_dist.mode()
+    torch.testing.assert_close(latents, mean * 0.18215, rtol=1e-5, atol=1e-6)  # AutoencoderKL's default factor
+    assert torch.equal(latents, codec.to_model(pixels))  # no draw
+    decoded = codec.network.decode(latents / 0.18215).sample
+    expected = ((decoded / 2 + 0.5).clamp(0, 1) * 255).numpy()
+    assert np.abs(codec.to_pixels(latents) - expected).max() <= 0.5 + 1e-3  # rounding
+
+
+def test_vq_latents_are_scaled_and_decoded_through_the_codebook(saved: dict[str, Path]) -> None:
+    codec = load(scan(saved["ldm"])).codec
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16), dtype=np.uint8)
+    latents = codec.to_model(pixels)
+    x = torch.from_numpy(pixels).float() / 127.5 - 1
+    torch.testing.assert_close(latents, codec.network.encode(x).latents * 0.18215, rtol=1e-5, atol=1e-6)
+    expected = ((codec.network.decode(latents / 0.18215).sample / 2 + 0.5).clamp(0, 1) * 255).numpy()
+    assert np.abs(codec.to_pixels(latents) - expected).max() <= 0.5 + 1e-3
