@@ -12,14 +12,13 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from auditor.diffusion.denoiser import Denoiser, widest_dtype
 from auditor.diffusion.evaluations import Request, SharedEvaluations
 from auditor.diffusion.prediction import Prediction
 from auditor.diffusion.schedule import NoiseSchedule
+from auditor.diffusion.score_table import Gathering, Scores, ScoreTable
 from auditor.errors import ConfigError
 from auditor.probes import probe_noise
 
@@ -27,7 +26,6 @@ Batch = tuple[Sequence[str], torch.Tensor, torch.Tensor | None]  # ids, x0 Float
 
 
 Rounds = Generator[list[Request], list[Prediction], Mapping[str, torch.Tensor]]
-Scores = Mapping[str, Mapping[str, torch.Tensor]]  # attack -> variant -> Float[B]
 
 
 @dataclass(frozen=True)
@@ -48,29 +46,6 @@ class SweptAttack(Protocol):
 
     def rounds(self, samples: Samples) -> Rounds:
         """Yield rounds of requests; return Float[B] scores by variant, larger = more likely a member."""
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """Scores of all samples that every variant could score, in the order they came.
-
-    Attributes:
-      ids: Ids of the scored samples, N of them.
-      positions: Int64[N], their places in the input, to align other arrays with.
-      scores: attack name -> variant -> Float64[N], larger = more likely a member.
-      unscored: (id, reason) of the others: a variant's score was not finite.
-      evaluations: Denoiser evaluations spent, in samples.
-      evaluations_unshared: What the attacks would have cost one by one.
-      per_image: attack name -> evaluations per image if it ran alone.
-    """
-
-    ids: list[str]
-    positions: NDArray[np.int64]
-    scores: dict[str, dict[str, NDArray[np.float64]]]
-    unscored: list[tuple[str, str]]
-    evaluations: int
-    evaluations_unshared: int
-    per_image: dict[str, int]
 
 
 @torch.inference_mode()
@@ -100,7 +75,7 @@ def sweep(
     Raises:
       ConfigError: An id comes twice, or images do not fit the denoiser.
     """
-    table = _Gathering(attacks)
+    table = Gathering([attack.name for attack in attacks])
     for ids, x0, condition in batches:
         if tuple(x0.shape[1:]) != denoiser.sample_shape:
             expected = f"{denoiser.sample_shape}, as the checkpoint was trained"
@@ -140,53 +115,3 @@ def _lockstep(attacks: Sequence[SweptAttack], samples: Samples, memo: SharedEval
                 del running[name]
         answers = dict(memo.answer(asked))
     return scores
-
-
-class _Gathering:
-    """Scores as they come in, and the table they become."""
-
-    def __init__(self, attacks: Sequence[SweptAttack]) -> None:
-        self.names = [attack.name for attack in attacks]
-        if len(set(self.names)) < len(self.names):
-            raise ConfigError("attacks", ", ".join(self.names), "distinct names", "List each attack once.")
-        self.ids: list[str] = []
-        self.known: set[str] = set()
-        self.columns: dict[str, dict[str, list[NDArray[np.float64]]]] = {name: {} for name in self.names}
-        self.evaluations = 0
-        self.per_image = dict.fromkeys(self.names, 0)
-
-    def add(
-        self, ids: Sequence[str], scores: Mapping[str, Mapping[str, torch.Tensor]], memo: SharedEvaluations
-    ) -> None:
-        for id in ids:
-            if id in self.known:
-                raise ConfigError("membership images", f"id {id!r} twice", "unique ids", "Rename one of the images.")
-            self.known.add(id)
-        self.ids.extend(ids)
-        for name, variants in scores.items():
-            for variant, values in variants.items():
-                self.columns[name].setdefault(variant, []).append(values.double().cpu().numpy())
-        self.evaluations += len(ids) * len(memo.outputs)
-        for name, places in memo.used.items():
-            self.per_image[name] = max(self.per_image[name], len(places))
-
-    def finish(self) -> ScoreTable:
-        whole = {
-            name: {variant: np.concatenate(parts) for variant, parts in variants.items()}
-            for name, variants in self.columns.items()
-        }
-        reasons: dict[int, str] = {}
-        for name, variants in whole.items():
-            for variant, values in variants.items():
-                for row in np.flatnonzero(~np.isfinite(values)):
-                    reasons.setdefault(int(row), f"{name}, {variant}: the score is {values[row]}")
-        positions = np.array([row for row in range(len(self.ids)) if row not in reasons], np.int64)
-        return ScoreTable(
-            ids=[self.ids[row] for row in positions],
-            positions=positions,
-            scores={name: {v: x[positions] for v, x in variants.items()} for name, variants in whole.items()},
-            unscored=[(self.ids[row], reason) for row, reason in sorted(reasons.items())],
-            evaluations=self.evaluations,
-            evaluations_unshared=len(self.ids) * sum(self.per_image.values()),
-            per_image=self.per_image,
-        )

@@ -12,6 +12,11 @@ from scipy.stats import norm, rankdata
 
 from auditor.store.record import Estimate
 
+# Out-of-fold scores depend on each other: folds k and j lend each other their chance differences d_k, d_j, so that
+# the AUC of a meaningless split varies as sum_k d_k . sum_{j != k} d_j = 2 sum_{j < k} d_j . d_k, with twice the
+# variance of independent folds. Where there is a difference to learn the excess fades, and 2 is on the safe side.
+OUT_OF_FOLD_VARIANCE = 2.0
+
 
 @dataclass(frozen=True)
 class Placements:
@@ -49,7 +54,13 @@ def placements(members: ArrayLike, nonmembers: ArrayLike) -> Placements:
 
 
 def auc_interval(
-    members: ArrayLike, nonmembers: ArrayLike, *, level: float = 0.95, name: str = "AUC", sharing: int = 1
+    members: ArrayLike,
+    nonmembers: ArrayLike,
+    *,
+    level: float = 0.95,
+    name: str = "AUC",
+    sharing: int = 1,
+    variance_factor: float = 1.0,
 ) -> Estimate:
     """The probability that a member scores above a non-member (ties one half), with its interval.
 
@@ -65,15 +76,16 @@ def auc_interval(
       name: Name of the estimate.
       sharing: How many estimates compete for one claim that "some AUC is large": the lower bound spends 1/sharing of
         its tail (Bonferroni). The upper bound needs no correction for the claim that all are small.
+      variance_factor: Multiplies DeLong's variance, for scores that are not independent given the image.
     """
     m, n = len(np.asarray(members)), len(np.asarray(nonmembers))
     if min(m, n) < 2:
         return Estimate(name=name, value=None, n=m + n, unscored=f"{m} members and {n} non-members are too few")
     placed = placements(members, nonmembers)
     tails = ((1 - level) / 2 / sharing, (1 - level) / 2)
-    variance = _variance(placed.members, placed.nonmembers)
+    variance = variance_factor * _variance(placed.members, placed.nonmembers)
     if variance > 0 and 0 < placed.auc < 1 and min(m, n) >= 10:
-        method = "DeLong, logit scale"
+        method = "DeLong, logit scale" + (f", variance x {variance_factor:g}" if variance_factor != 1 else "")
         slope = math.sqrt(variance) / (placed.auc * (1 - placed.auc))
         lower = float(expit(logit(placed.auc) - norm.isf(tails[0]) * slope))
         upper = float(expit(logit(placed.auc) + norm.isf(tails[1]) * slope))
@@ -87,6 +99,20 @@ def auc_interval(
     )
 
 
+def auc_exceeds(members: ArrayLike, nonmembers: ArrayLike, bound: float, *, variance_factor: float = 1.0) -> float:
+    """One-sided p-value of "the AUC is at most ``bound``", by the distribution behind :func:`auc_interval`."""
+    placed, pairs = placements(members, nonmembers), min(len(np.asarray(members)), len(np.asarray(nonmembers)))
+    variance = variance_factor * _variance(placed.members, placed.nonmembers) if pairs >= 10 else 0.0
+    if placed.auc <= bound:
+        return float(norm.sf((placed.auc - bound) / math.sqrt(variance))) if variance > 0 else 1.0
+    if placed.auc == 1:
+        return float(bound**pairs)
+    if variance == 0:
+        return math.exp(-2 * pairs * (placed.auc - bound) ** 2)
+    slope = math.sqrt(variance) / (placed.auc * (1 - placed.auc))
+    return float(norm.sf((logit(placed.auc) - logit(bound)) / slope))
+
+
 def excess_interval(
     attack: tuple[ArrayLike, ArrayLike],
     baseline: tuple[ArrayLike, ArrayLike],
@@ -94,12 +120,14 @@ def excess_interval(
     level: float = 0.95,
     name: str = "AUC excess",
     sharing: int = 1,
+    baseline_variance_factor: float = 1.0,
 ) -> Estimate:
     """AUC(attack) - AUC(baseline) on the same images, each given as (member scores, non-member scores).
 
     Paired: the placements of one image under both scores are subtracted, so that what both find hard cancels. Where
     the variance vanishes (both separate perfectly, say) each AUC's disjoint-pairs bound is used and the two are added.
-    ``level`` and ``sharing`` as :func:`auc_interval`.
+    ``level`` and ``sharing`` as :func:`auc_interval`; ``baseline_variance_factor`` - 1 times the baseline's own
+    variance is added, for baseline scores that are not independent given the image.
 
     Raises:
       ValueError: The two do not score the same number of images on each side.
@@ -113,6 +141,7 @@ def excess_interval(
         return Estimate(name=name, value=None, n=m + n, unscored=f"{m} members and {n} non-members are too few")
     tails = ((1 - level) / 2 / sharing, (1 - level) / 2)
     variance = _variance(one.members - other.members, one.nonmembers - other.nonmembers)
+    variance += (baseline_variance_factor - 1) * _variance(other.members, other.nonmembers)
     if variance > 0 and min(m, n) >= 10:
         method = "paired DeLong"
         lower = value - float(norm.isf(tails[0])) * math.sqrt(variance)
