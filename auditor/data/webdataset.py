@@ -101,8 +101,17 @@ def members(shard: Path, number: int) -> Iterator[tuple[str, str, Extent]]:
                     remedy = "Rebuild the tar without it: unpickling executes code."
                     raise ConfigError(str(shard), f"the member {clean_text(member.name)}", "no pickles", remedy)
                 yield key, extension, Extent(number, member.offset_data if member.isreg() else -1, member.size)
+            _check_end(shard, tar.offset)
     except tarfile.TarError as error:
         raise DataError(str(shard), error, "a complete, uncompressed tar", "Copy or build it again.") from error
+
+
+def _check_end(shard: Path, offset: int) -> None:
+    """Raise unless a block of zeros follows the last member: tarfile takes any damaged header for the end."""
+    with shard.open("rb") as stream:
+        stream.seek(offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"damaged or cut off at byte {offset}")
 
 
 def split_name(name: str) -> tuple[str, str]:
