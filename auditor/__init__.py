@@ -1,9 +1,9 @@
 """Audit image diffusion checkpoints for training-data exposure.
 
-    import auditor
-    config = auditor.read_config("audit.toml")
-    record = auditor.run(config, "runs/mine")
-    record.judgement.outcome                      # "pass", "fail" or "cannot conclude"
+import auditor
+config = auditor.read_config("audit.toml")
+record = auditor.run(config, "runs/mine")
+record.judgement.outcome                      # "pass", "fail" or "cannot conclude"
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ __all__ = [
 _HOME = {
     "AuditConfig": "auditor.config", "read_config": "auditor.config", "Record": "auditor.store.record",
     "Policy": "auditor.policy", "judge": "auditor.policy", "read_policy": "auditor.policy",
-    "plan": "auditor.planning", "split": "auditor.splitting", "run": "auditor.audit", "judge_run": "auditor.audit", "read_record": "auditor.audit",
+    "plan": "auditor.planning", "split": "auditor.splitting",
+    "run": "auditor.audit", "judge_run": "auditor.audit", "read_record": "auditor.audit",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from auditor.probes import draw_salt, root_seed
 from auditor.progress import Progress, Silent
 from auditor.report import render
 from auditor.search.index import search_device
-from auditor.stages.copies import search_every_encoder
+from auditor.stages.copies import deal_holdout, embed_everything, search_every_encoder
 from auditor.stages.generate import generate_all
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership import test_membership
@@ -59,20 +59,22 @@ def run(config: AuditConfig, run_dir: Path, *, progress: Progress | None = None)
     if config.threads:
         torch.set_num_threads(config.threads)
     inputs = open_inputs(config)
-    run = RunDirectory.open(run_dir, specification(config, inputs), config.generation.salt or draw_salt())
-    seed = root_seed(run.salt, inputs.scan.digest)
+    results = RunDirectory.open(run_dir, specification(config, inputs), config.generation.salt or draw_salt())
+    seed = root_seed(results.salt, inputs.scan.digest)
 
-    made = generate_all(run, inputs, config.generation, seed, show)
-    held_out, searches = search_every_encoder(run, inputs, made, config, seed, show)
-    tested = test_membership(run, inputs, held_out, config, seed, show)
+    made = generate_all(results, inputs, config.generation, seed, show)
+    embedded = embed_everything(results, inputs, made, show)
+    held_out = deal_holdout(inputs, embedded[0], seed)
+    searches = search_every_encoder(results, inputs, made, embedded, held_out, config, seed, show)
+    tested = test_membership(results, inputs, embedded[0], searches, held_out, config, seed, show)
 
     checks = holm_checks([check for search in searches for check in search.checks] + tested.checks)
-    competitions = write_pictures(run.path, inputs, made.generations, [search.competition for search in searches])
+    competitions = write_pictures(results.path, inputs, made.generations, [search.competition for search in searches])
     record = Record(
         tool_version=version("diffusion-auditor"),
         audit_digest=value_digest(specification(config, inputs)),
-        started=run.started,
-        seconds=run.seconds,
+        started=results.started,
+        seconds=results.seconds,
         environment=environment(inputs),
         config=config.model_dump(mode="json"),
         checkpoint=inputs.checkpoint.info,
@@ -87,12 +89,12 @@ def run(config: AuditConfig, run_dir: Path, *, progress: Progress | None = None)
         copies_outcome=copies_rule(competitions, policy),
         membership_outcome=membership_rule(tested.membership, policy),
         not_tested=NOT_TESTED + [note for search in searches for note in search.notes],
-        sample_images=write_samples(run.path, made.generations),
+        sample_images=write_samples(results.path, made.generations),
     )
     name = str(config.policy) if config.policy else DEFAULT_NAME
     record = record.model_copy(update={"judgement": judge(record, policy, name)})
-    write_json(run.path / "record.json", record.model_dump(mode="json"))
-    render(record, run.path)
+    write_json(results.path / "record.json", record.model_dump(mode="json"))
+    render(record, results.path)
     return record
 
 
@@ -141,8 +143,13 @@ def read_record(run_dir: Path) -> Record:
 
 
 def judge_run(run_dir: Path, policy: Path | None = None) -> tuple[Record, Judgement]:
-    """A completed run's record and its judgement under a policy, by default the one the run was made with."""
+    """A completed run's record and its judgement, made anew from the record's numbers.
+
+    Args:
+      run_dir: Of a completed run.
+      policy: A policy file; None = the one that the run was made with, or the default.
+    """
     record = read_record(run_dir)
-    if policy is None and record.judgement is not None:
-        return record, record.judgement
-    return record, judge(record, read_policy(policy), str(policy) if policy else DEFAULT_NAME)
+    asked = record.config.get("policy")
+    chosen = policy or (Path(str(asked)) if asked else None)
+    return record, judge(record, read_policy(chosen), str(chosen) if chosen else DEFAULT_NAME)

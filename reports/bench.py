@@ -20,8 +20,8 @@ from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
 from auditor.config import GenerationConfig
-from auditor.stages.generate import sample_part
 from auditor.search.exact import best_match
+from auditor.stages.generate import sample_part
 
 CHECKPOINT = Path(__file__).parent.parent / "fixtures" / "general-a" / "checkpoint"
 STEPS, BATCH, ROUNDS = 50, 64, 7

@@ -52,13 +52,16 @@ class CopySearch(Part):
 
 
 def search_every_encoder(
-    run: RunDirectory, inputs: Inputs, made: Made, config: AuditConfig, seed: str, show: Progress
-) -> tuple[HeldOut, list[CopySearch]]:
-    """Embed everything under every encoder, cut the held-out set into slices, and decide under each encoder."""
-    everything = [
-        embed_everything(run, name, encoder, inputs, made, show) for name, encoder in named(inputs.encoders).items()
-    ]
-    held_out = deal_holdout(inputs, everything[0], seed)
+    run: RunDirectory,
+    inputs: Inputs,
+    made: Made,
+    everything: Sequence[Embedded],
+    held_out: HeldOut,
+    config: AuditConfig,
+    seed: str,
+    show: Progress,
+) -> list[CopySearch]:
+    """The copy decision under each encoder, in the order listed."""
     searches = []
     for embedded in everything:
         key = {
@@ -74,7 +77,7 @@ def search_every_encoder(
         with show.stage(f"copies under {embedded.name}", 1, "encoder") as meter:
             searches.append(CopySearch.model_validate(run.value(f"copies/{embedded.name}", key, compute)))
             meter(1)
-    return held_out, searches
+    return searches
 
 
 def named(encoders: Sequence[Encoder]) -> dict[str, Encoder]:
@@ -87,28 +90,35 @@ def named(encoders: Sequence[Encoder]) -> dict[str, Encoder]:
     return names
 
 
-def embed_everything(
-    run: RunDirectory, name: str, encoder: Encoder, inputs: Inputs, made: Made, show: Progress
-) -> Embedded:
-    """All images of the audit under one encoder."""
-    return Embedded(
-        name=name,
-        encoder=encoder,
-        train=embed_images(run, f"{name}/train", inputs.train, encoder, show),
-        holdout=embed_images(run, f"{name}/holdout", inputs.holdout, encoder, show),
-        generations=embed_generations(run, f"{name}/generations", made.generations, made.key, encoder, show),
-        control=embed_generations(run, f"{name}/memorizer", made.control, made.key, encoder, show),
-    )
+def embed_everything(run: RunDirectory, inputs: Inputs, made: Made, show: Progress) -> list[Embedded]:
+    """All images of the audit under every encoder."""
+    return [
+        Embedded(
+            name=name,
+            encoder=encoder,
+            train=embed_images(run, f"{name}/train", inputs.train, encoder, show),
+            holdout=embed_images(run, f"{name}/holdout", inputs.holdout, encoder, show),
+            generations=embed_generations(run, f"{name}/generations", made.generations, made.key, encoder, show),
+            control=embed_generations(run, f"{name}/memorizer", made.control, made.key, encoder, show),
+        )
+        for name, encoder in named(inputs.encoders).items()
+    ]
 
 
 def deal_holdout(inputs: Inputs, embedded: Embedded, seed: str) -> HeldOut:
     """Held-out slices by whole duplicate groups of the first encoder, so that no group is cut by a slice."""
-    ids, digests = list(inputs.holdout.digests), _digests(inputs.holdout)
-    pool = Pool(embedded.holdout, ids, np.ones(len(ids), np.bool_), digests)
+    ids = list(inputs.holdout.digests)
+    groups = held_out_groups(inputs, embedded, seed)
+    return slice_holdout(ids, groups.tolist(), inputs.sizes, seed)
+
+
+def held_out_groups(inputs: Inputs, embedded: Embedded, seed: str) -> NDArray[np.int64]:
+    """Duplicate group of every held-out image, in the order of ids; planted copies give the threshold."""
+    ids, digests = list(inputs.holdout.digests), digests_of(inputs.holdout)
     rows = sample_originals(digests, seed)
     planted = embed_planted(rows, pixels_of(inputs.holdout.source, [ids[r] for r in rows]), embedded.encoder, seed)
-    groups = duplicate_groups(pool, floor_of_planted(planted)).group
-    return slice_holdout(ids, groups.tolist(), inputs.sizes, seed)
+    pool = Pool(embedded.holdout, ids, np.ones(len(ids), np.bool_), digests)
+    return duplicate_groups(pool, floor_of_planted(planted)).group
 
 
 def search_copies(
@@ -151,7 +161,7 @@ def build_pool(run: RunDirectory, inputs: Inputs, embedded: Embedded, held_out: 
         embeddings=join(run, f"embed/{embedded.name}/pool", [embedded.train, embedded.holdout[competing]]),
         ids=[*train_ids, *held_out.competition],
         is_training=np.arange(len(train_ids) + len(competing)) < len(train_ids),
-        pixel_digest=np.concatenate([_digests(inputs.train), _digests(inputs.holdout)[competing]]),
+        pixel_digest=np.concatenate([digests_of(inputs.train), digests_of(inputs.holdout)[competing]]),
     )
 
 
@@ -237,7 +247,7 @@ def rows_of(images: Images, ids: Sequence[str]) -> NDArray[np.int64]:
     return np.array([row[name] for name in ids], np.int64)
 
 
-def _digests(images: Images) -> NDArray[Any]:
+def digests_of(images: Images) -> NDArray[Any]:
     """16-byte pixel digests in the order of ids, as NumPy bytes of fixed width.
 
     Hexadecimal, since NumPy drops trailing zero bytes from fixed-width byte strings.

@@ -1,17 +1,185 @@
-"""Membership: all attacks in one sweep over members and non-members, judged beside a baseline that sees no model."""
+"""Membership: all attacks in one sweep over members and non-members, beside a baseline that sees no model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from auditor.config import AuditConfig
+from auditor.copies.groups import duplicate_groups
+from auditor.copies.pool import Pool
+from auditor.data import pixels_of
+from auditor.diffusion.score_table import ScoreTable
+from auditor.diffusion.sweep import Batch, sweep
+from auditor.membership import ATTACKS
+from auditor.membership.evaluate import Side, calibration_slice, membership_record
+from auditor.probes import choose
+from auditor.progress import Meter, Progress
+from auditor.stages.copies import CopySearch, Embedded, digests_of, rows_of
+from auditor.stages.inputs import Images, Inputs
+from auditor.stages.slices import HeldOut
+from auditor.store.digest import value_digest
 from auditor.store.record import Check, Membership
+from auditor.store.run_directory import RunDirectory
+from auditor.validity.blind import blind_check, blind_scores
+from auditor.validity.image_statistics import image_statistics
 
-PART = 128  # images per ledger entry
+PART = 128  # images per ledger entry and sweep batch
+BLIND_SAMPLE = 1_000  # images a side for the blind check where membership is not tested
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What membership testing found, and the checks that go with it."""
+    """What was found about membership, and the check that its comparison rests on."""
 
     membership: Membership | None
     checks: list[Check]
+
+
+def test_membership(
+    run: RunDirectory,
+    inputs: Inputs,
+    embedded: Embedded,
+    searches: Sequence[CopySearch],
+    held_out: HeldOut,
+    config: AuditConfig,
+    seed: str,
+    show: Progress,
+) -> Tested:
+    """Attack members and non-members, and try to tell them apart without the model.
+
+    Members are distinct training images, drawn at random, of which no exact repeat is held out; non-members are the
+    membership slice. Where membership is not asked for, the blind check is made on a sample all the same, since the
+    copy test rests on it too.
+
+    Args:
+      embedded: The first encoder's, whose similarities say which images are duplicates.
+      searches: The first one's duplicate threshold is used.
+    """
+    asked = config.membership.enabled and len(held_out.membership) > 0
+    held = set(inputs.holdout.digests.values())
+    candidates = [name for name in inputs.train.distinct_ids if inputs.train.digests[name] not in held]
+    members = choose(seed, "members", candidates, config.membership.members if asked else BLIND_SAMPLE)
+    others = held_out.membership or choose(seed, "blind sample", held_out.competition, BLIND_SAMPLE)
+    nonmembers = distinct(inputs.holdout, others)
+
+    groups = group_images(inputs, embedded, members, nonmembers, searches[0].competition.duplicate_threshold)
+    is_member = np.arange(len(members) + len(nonmembers)) < len(members)
+    blind = blind_scores(statistics_of(inputs, members, nonmembers), is_member, groups, seed)
+    checks = [blind_check(blind, is_member, groups)]
+    if not asked:
+        return Tested(None, checks)
+    total = len(members) + len(nonmembers)
+    with show.stage(f"membership of {total} images", total, "image") as meter:
+        sides = []
+        for images, ids, name, seen in (
+            (inputs.train, members, "members", blind[is_member]),
+            (inputs.holdout, nonmembers, "nonmembers", blind[~is_member]),
+        ):
+            table = attack(run, inputs, images, ids, name, config, seed, meter)
+            calibration = calibration_slice(table.ids, config.membership.calibration, f"{seed}/{name}")
+            sides.append(Side(table, seen[table.positions], calibration))
+    record = membership_record(*sides, level=config.copies.level)
+    return Tested(record, checks)
+
+
+def attack(
+    run: RunDirectory,
+    inputs: Inputs,
+    images: Images,
+    ids: Sequence[str],
+    name: str,
+    config: AuditConfig,
+    seed: str,
+    meter: Meter,
+) -> ScoreTable:
+    """Scores of one side, in parts that survive a kill."""
+    attacks = [ATTACKS[kind] for kind in config.membership.attacks]
+    parts = []
+    for start in range(0, len(ids), PART):
+        part = list(ids[start : start + PART])
+        key = {
+            "checkpoint": inputs.scan.digest, "set": images.info.digest, "ids": value_digest(part), "seed": seed,
+            "attacks": list(config.membership.attacks), "batch": config.generation.batch_size,
+        }  # fmt: skip
+
+        def compute(part: list[str] = part) -> dict[str, Any]:
+            batch = batches(inputs, images, part, f"{name}/{seed}")
+            size = config.generation.batch_size
+            return to_plain(sweep(inputs.checkpoint.denoiser, batch, attacks, seed=f"{seed}/{name}", batch_size=size))
+
+        parts.append(run.value(f"membership/{name}/{start // PART:05d}", key, compute))
+        meter(len(part))
+    return join_tables(parts)
+
+
+def to_plain(table: ScoreTable) -> dict[str, Any]:
+    """A score table as plain values; floats come back from JSON bit for bit."""
+    plain = asdict(table)
+    scores = {name: {v: x.tolist() for v, x in variants.items()} for name, variants in table.scores.items()}
+    return plain | {"positions": table.positions.tolist(), "scores": scores}
+
+
+def join_tables(parts: Sequence[dict[str, Any]]) -> ScoreTable:
+    """The plain tables of consecutive parts as one; every part but the last had :data:`PART` images."""
+    scores = {
+        name: {
+            variant: np.concatenate([np.array(part["scores"][name][variant], np.float64) for part in parts])
+            for variant in variants
+        }
+        for name, variants in parts[0]["scores"].items()
+    }
+    positions = [np.array(part["positions"], np.int64) + PART * number for number, part in enumerate(parts)]
+    return ScoreTable(
+        ids=[name for part in parts for name in part["ids"]],
+        positions=np.concatenate(positions),
+        scores=scores,
+        unscored=[(name, reason) for part in parts for name, reason in part["unscored"]],
+        evaluations=sum(part["evaluations"] for part in parts),
+        evaluations_unshared=sum(part["evaluations_unshared"] for part in parts),
+        per_image=parts[0]["per_image"],
+    )
+
+
+def batches(inputs: Inputs, images: Images, ids: list[str], stream: str) -> Iterator[Batch]:
+    """One batch in model space; class-conditional checkpoints get a label drawn per image, the same for all attacks."""
+    classes = inputs.checkpoint.num_classes
+    x0 = inputs.checkpoint.codec.to_model(pixels_of(images.source, ids))
+    labels = None if classes is None else torch.tensor([hash_label(name, stream, classes) for name in ids])
+    yield ids, x0, None if labels is None else labels.to(x0.device)
+
+
+def hash_label(name: str, stream: str, classes: int) -> int:
+    """A class label that depends on the image's id and nothing else."""
+    return int(value_digest([stream, name])[:12], 16) % classes
+
+
+def distinct(images: Images, ids: Sequence[str]) -> list[str]:
+    """The ids without exact repeats of an earlier one."""
+    first = {images.digests[name]: name for name in reversed(ids)}
+    return [name for name in ids if first[images.digests[name]] == name]
+
+
+def group_images(
+    inputs: Inputs, embedded: Embedded, members: list[str], nonmembers: list[str], threshold: float
+) -> NDArray[np.int64]:
+    """Duplicate group of every member and non-member, Int64[M + N]."""
+    rows = rows_of(inputs.train, members), rows_of(inputs.holdout, nonmembers)
+    vectors = np.concatenate([embedded.train[rows[0]], embedded.holdout[rows[1]]])
+    digests = np.concatenate([digests_of(inputs.train)[rows[0]], digests_of(inputs.holdout)[rows[1]]])
+    is_member = np.arange(len(vectors)) < len(members)
+    return duplicate_groups(Pool(vectors, [*members, *nonmembers], is_member, digests), threshold).group
+
+
+def statistics_of(inputs: Inputs, members: list[str], nonmembers: list[str]) -> NDArray[np.float32]:
+    """What the blind classifier sees of every image, Float32[M + N D]."""
+    blocks = []
+    for images, ids in ((inputs.train, members), (inputs.holdout, nonmembers)):
+        for start in range(0, len(ids), PART):
+            blocks.append(image_statistics(pixels_of(images.source, ids[start : start + PART])))
+    return np.concatenate(blocks)
