@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.stats.multiple import holm
@@ -21,6 +21,7 @@ def test_nothing_gives_nothing() -> None:
     assert len(holm([])) == 0
 
 
+@settings(deadline=None)
 @given(P_VALUES)
 def test_lies_between_the_raw_and_the_bonferroni_value(p: list[float]) -> None:
     adjusted = holm(p)
@@ -28,6 +29,7 @@ def test_lies_between_the_raw_and_the_bonferroni_value(p: list[float]) -> None:
     assert (adjusted <= np.minimum(np.array(p) * len(p), 1.0)).all()
 
 
+@settings(deadline=None)
 @given(P_VALUES, st.randoms(use_true_random=False))
 def test_order_does_not_matter(p: list[float], random: object) -> None:
     order = list(range(len(p)))
