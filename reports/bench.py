@@ -53,7 +53,7 @@ def generation(checkpoint: LoadedCheckpoint) -> list[tuple[str, float, float]]:
     @torch.inference_mode()
     def bare() -> None:
         for t in times:
-            network(x, t.expand(BATCH)).sample
+            network(x, t.expand(BATCH))
 
     def diffusers() -> None:
         pipeline(batch_size=BATCH, num_inference_steps=STEPS, eta=0.0, output_type="np")

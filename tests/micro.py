@@ -1,4 +1,4 @@
-"""A micro-audit: every stage on real code, seconds long. The checkpoint is small and untrained, the images synthetic."""
+"""A micro-audit: every stage on real code, seconds long. The checkpoint is small and untrained, the images made up."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Kill -9 at random moments: the resumed run's record equals the undisturbed one.
 
-The audit runs in processes forked from a server that has imported everything, so that a kill falls into the audit and not
+The audit runs in processes forked from a server that has imported everything, so that a kill falls into the audit, not
 into seconds of imports. Moments are drawn over the undisturbed run's duration; whatever has been written by then, the
 resumed run must end with the same record but for the times in it.
 """

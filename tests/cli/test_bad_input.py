@@ -1,4 +1,4 @@
-"""Every bad input ends with one line that names subject, value, expectation and remedy, and with the right exit code."""
+"""Every bad input ends with one line naming subject, value, expectation and remedy, and with the right exit code."""
 
 from __future__ import annotations
 
