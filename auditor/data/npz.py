@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import IO
@@ -45,18 +47,16 @@ class ArchiveRows:
     def forwards(self, wanted: Collection[int] | None) -> Iterator[tuple[int, Payload | str]]:
         row_shape = self._shape[1:]
         row_bytes = prod(row_shape)
-        try:
-            with zipfile.ZipFile(self._file) as archive, archive.open(f"{self._name}.npy") as stream:
-                read_header(stream)
-                for row in range(self._shape[0]):
-                    content = stream.read(row_bytes)
-                    if len(content) != row_bytes:
-                        raise EOFError(f"the array ends in row {row}")
-                    if wanted is None or row in wanted:
-                        caption = None if self._captions is None else str(self._captions[row])
-                        yield row, Payload(np.frombuffer(content, np.uint8).reshape(row_shape), caption)
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
-            raise damaged(self._file, error) from error
+        member = f"{self._name}.npy"
+        with reading(self._file), zipfile.ZipFile(self._file) as archive, archive.open(member) as stream:
+            read_header(stream)
+            for row in range(self._shape[0]):
+                content = stream.read(row_bytes)
+                if len(content) != row_bytes:
+                    raise EOFError(f"the array ends in row {row}")
+                if wanted is None or row in wanted:
+                    caption = None if self._captions is None else str(self._captions[row])
+                    yield row, Payload(np.frombuffer(content, np.uint8).reshape(row_shape), caption)
 
 
 Header = tuple[tuple[int, ...], bool, np.dtype[np.generic]]  # shape, Fortran order, dtype
@@ -78,20 +78,16 @@ def array_headers(file: Path) -> dict[str, Header]:
       DataError: The archive is damaged.
     """
     headers: dict[str, Header] = {}
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for member in archive.namelist():
-                if not member.endswith(".npy"):
-                    raise ConfigError(
-                        str(file), f"the member {member}", "only .npy arrays", "Save it with numpy.savez."
-                    )
-                with archive.open(member) as stream:
-                    headers[member.removesuffix(".npy")] = read_header(stream)
-                if headers[member.removesuffix(".npy")][2].hasobject:
-                    remedy = "Save strings as a fixed-width array, such as dtype U20."
-                    raise ConfigError(f"{file}: {member}", "pickled objects", "plain arrays", remedy)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise damaged(file, error) from error
+    with reading(file), zipfile.ZipFile(file) as archive:
+        for member in archive.namelist():
+            if not member.endswith(".npy"):
+                raise ConfigError(str(file), f"the member {member}", "only .npy arrays", "Save it with numpy.savez.")
+            with archive.open(member) as stream:
+                header = read_header(stream)
+            if header[2].hasobject:
+                remedy = "Save strings as a fixed-width array, such as dtype U20."
+                raise ConfigError(f"{file}: {member}", "pickled objects", "plain arrays", remedy)
+            headers[member.removesuffix(".npy")] = header
     return headers
 
 
@@ -121,12 +117,16 @@ def side_array(file: Path, headers: dict[str, Header], name: str, count: int) ->
     shape, _, dtype = headers[name]
     if shape != (count,) or dtype.itemsize * count > MAX_SIDE_BYTES:
         raise ConfigError(f"{file}: {name}", f"shape {list(shape)}", f"[{count}], one per image", "Correct the array.")
-    with np.load(file, allow_pickle=False) as archive:
+    with reading(file), np.load(file, allow_pickle=False) as archive:
         values: NDArray[np.generic] = archive[name]
     return values
 
 
-def damaged(file: Path, error: Exception) -> DataError:
-    """One line for an archive that cannot be read."""
-    first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return DataError(str(file), first, "a complete .npz archive", "Copy or build it again.")
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Whatever damaged bytes raise inside, as one line that names the file."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError, NotImplementedError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise DataError(str(file), first, "a complete .npz archive", "Copy or build it again.") from error

@@ -7,6 +7,7 @@ followed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,14 @@ class TableRows:
         base = root if root.is_dir() else root.parent
         stems = {file: clean_text(file.relative_to(base).with_suffix("").as_posix()) for file in files}
         self._files = sorted(files, key=lambda file: f"{stems[file]}/")
-        self._columns = [find_columns(file, schema(file), id_column, image_column) for file in self._files]
+        self._columns: list[Columns] = []
         self._ids: list[str] = []
         self._counts: list[int] = []
-        for file, columns in zip(self._files, self._columns, strict=True):
-            found = stored_ids(file, columns.id) if columns.id else row_ids(stems[file], count_rows(file))
+        for file in self._files:
+            with reading(file):
+                columns = find_columns(file, schema(file), id_column, image_column)
+                found = stored_ids(file, columns.id) if columns.id else row_ids(stems[file], count_rows(file))
+            self._columns.append(columns)
             self._ids += found
             self._counts.append(len(found))
 
@@ -88,17 +92,19 @@ def _payloads(
 def blocks(
     file: Path, columns: list[str], first: int, wanted: Collection[int] | None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """(number of its first row, block) of a file; row groups and record batches without wanted rows are not read."""
-    try:
+    """(number of its first row, block) of a file; row groups and record batches without wanted rows are not read.
+
+    Blocks are validated before a value is taken from them: damaged offsets would abort the process inside Arrow.
+    """
+    with reading(file):
         for start, count, group in _groups(file):
             begin = first + start
             if wanted is not None and not any(row in wanted for row in range(begin, begin + count)):
                 continue
             for block in group(columns):
+                block.validate(full=True)
                 yield begin, block
                 begin += len(block)
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(file, error) from error
 
 
 def _groups(file: Path) -> Iterator[tuple[int, int, Any]]:
@@ -138,23 +144,18 @@ def record_batches(file: Path) -> Iterator[pa.RecordBatch]:
 
 def schema(file: Path) -> pa.Schema:
     """The file's schema, without reading rows."""
-    try:
-        if is_parquet(file):
-            return pq.read_schema(file)
-        with pa.memory_map(str(file)) as source:
-            if source.read(6) == b"ARROW1":
-                return pa.ipc.open_file(source).schema
-            source.seek(0)
-            return pa.ipc.open_stream(source).schema
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(file, error) from error
+    if is_parquet(file):
+        return pq.read_schema(file)
+    with pa.memory_map(str(file)) as source:
+        if source.read(6) == b"ARROW1":
+            return pa.ipc.open_file(source).schema
+        source.seek(0)
+        return pa.ipc.open_stream(source).schema
 
 
 def count_rows(file: Path) -> int:
-    try:
-        return sum(count for _, count, _ in _groups(file))
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(file, error) from error
+    """Rows of a file, from its metadata."""
+    return sum(count for _, count, _ in _groups(file))
 
 
 def stored_ids(file: Path, column: str) -> list[str]:
@@ -194,7 +195,12 @@ def _holds_images(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
-def damaged(file: Path, error: Exception) -> DataError:
-    """One line for a table that pyarrow cannot read."""
-    first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return DataError(str(file), first, "a complete parquet or Arrow file", "Copy or build it again.")
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Whatever pyarrow raises inside, as one line that names the file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        remedy = "Copy or build it again."
+        raise DataError(str(file), first, "a complete parquet or Arrow file", remedy) from error

@@ -150,3 +150,24 @@ def test_truncated_shards_are_named(
 )  # fmt: skip
 def test_keys_end_at_the_first_dot_of_the_last_component(name: str, expected: tuple[str, str]) -> None:
     assert split_name(name) == expected
+
+
+def test_damaged_shards_end_in_one_clear_line(
+    pixels: NDArray[np.uint8], write: Callable[..., Path], grey: Geometry, tmp_path: Path
+) -> None:
+    """Random bytes overwritten: the set is read, counted as partly unreadable, or refused; nothing else escapes."""
+    path = write(tmp_path, pixels)
+    file = path if path.is_file() else max(file for file in path.rglob("*") if file.is_file())
+    sound, draw, refused = file.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(60):
+        damaged = bytearray(sound)
+        for place in draw.integers(0, len(sound), draw.integers(1, 6)):
+            damaged[place] = draw.integers(0, 256)
+        file.write_bytes(damaged)
+        try:
+            info = survey(open_source(path, grey)).images
+            assert info.images + len(info.unreadable) <= len(pixels)
+        except AuditError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused or path.is_dir()  # the damage does reach what a reader depends on
