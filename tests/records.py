@@ -191,6 +191,7 @@ def record(**changes: Any) -> Record:
             guidance_scale=None,
             batch_size=64,
             seed_pinned=False,
+            salt="00" * 16,
             root_seed="5eed" * 16,
             denoiser_evaluations=102_400,
             non_finite=0,

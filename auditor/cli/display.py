@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from auditor.progress import Meter
 from auditor.store.record import Judgement, Record
@@ -65,19 +64,16 @@ class Terminal:
 
 
 def show_verdict(console: Console, record: Record, judgement: Judgement, report: str) -> None:
-    """The outcome, its reason, the rules behind it, and where the report is."""
+    """The outcome and its reason, the rules that did not pass, remedies, and where the report is."""
     colour = COLOURS[judgement.outcome]
-    console.print(
-        Panel(
-            f"[bold {colour}]{judgement.outcome.upper()}[/]  {printable(judgement.reason)}",
-            title=printable(record.checkpoint.path),
-            border_style=colour,
-        )
-    )
-    table = Table("rule", "outcome", "what was found", box=None, pad_edge=False)
+    headline = f"[bold {colour}]{judgement.outcome.upper()}[/]  {printable(judgement.reason)}"
+    console.print(Panel(headline, title=printable(record.checkpoint.path), border_style=colour))
+    passed = [rule for rule in judgement.rules if rule.outcome == "pass"]
     for rule in judgement.rules:
-        table.add_row(printable(rule.title), f"[{COLOURS[rule.outcome]}]{rule.outcome}[/]", printable(rule.statement))
-    console.print(table)
+        if rule.outcome != "pass":
+            line = f"[{COLOURS[rule.outcome]}]{rule.outcome:>15}[/]  [bold]{printable(rule.title)}[/]  "
+            console.print(line + printable(rule.statement), highlight=False)
+    console.print(f"[green]{'pass':>15}[/]  {printable(', '.join(rule.title for rule in passed))}", highlight=False)
     for remedy in judgement.remedies:
         console.print(f"  → {printable(remedy)}", highlight=False)
-    console.print(f"report: {printable(report)}", highlight=False)
+    console.print(f"report: {printable(report)}", highlight=False, soft_wrap=True)

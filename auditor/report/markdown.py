@@ -237,6 +237,7 @@ def _provenance(record: Record) -> Iterator[str]:
         ("Audit digest", record.audit_digest),
         ("Started", record.started),
         ("auditor", record.tool_version),
+        ("Salt of the probes", record.generation.salt),
         ("Root seed of the probes", record.generation.root_seed),
         ("Training set, SHA-256", record.training.digest),
         ("Held-out set, SHA-256", record.holdout.digest),

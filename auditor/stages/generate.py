@@ -125,7 +125,7 @@ class Made:
     control: Generations
     key: dict[str, Any]  # what determined both, as plain values
 
-    def describe(self, config: GenerationConfig, seed: str) -> Generation:
+    def describe(self, config: GenerationConfig, salt: str, seed: str) -> Generation:
         """The record's entry."""
         return Generation(
             sampler=config.sampler,
@@ -134,6 +134,7 @@ class Made:
             guidance_scale=config.guidance_scale,
             batch_size=config.batch_size,
             seed_pinned=config.salt is not None,
+            salt=salt,
             root_seed=seed,
             denoiser_evaluations=config.probes * SAMPLERS[config.sampler].evaluations(config.steps),
             non_finite=self.generations.non_finite,

@@ -147,15 +147,21 @@ def join_tables(parts: Sequence[dict[str, Any]]) -> ScoreTable:
 
 
 def batches(inputs: Inputs, images: Images, ids: list[str], stream: str) -> Iterator[Batch]:
-    """One batch in model space; class-conditional checkpoints get a label drawn per image, the same for all attacks."""
+    """The named images as one batch in model space, with labels for a class-conditional checkpoint."""
+    read = next(iter(images.source.batches(len(ids), only=frozenset(ids))))
+    x0 = inputs.checkpoint.codec.to_model(read.pixels)
     classes = inputs.checkpoint.num_classes
-    x0 = inputs.checkpoint.codec.to_model(pixels_of(images.source, ids))
-    labels = None if classes is None else torch.tensor([hash_label(name, stream, classes) for name in ids])
-    yield ids, x0, None if labels is None else labels.to(x0.device)
+    if classes is None:
+        yield read.ids, x0, None
+        return
+    labels = [label_of(name, text, stream, classes) for name, text in zip(read.ids, read.captions, strict=True)]
+    yield read.ids, x0, torch.tensor(labels).to(x0.device)
 
 
-def hash_label(name: str, stream: str, classes: int) -> int:
-    """A class label that depends on the image's id and nothing else."""
+def label_of(name: str, caption: str | None, stream: str, classes: int) -> int:
+    """The class that a caption names by its number; else one that depends on the image's id and nothing else."""
+    if caption is not None and caption.strip().isdecimal() and int(caption) < classes:
+        return int(caption)
     return int(value_digest([stream, name])[:12], 16) % classes
 
 

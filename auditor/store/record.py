@@ -88,6 +88,7 @@ class Generation(Part):
     guidance_scale: float | None
     batch_size: int
     seed_pinned: bool
+    salt: str  # secret until the audit was done; root_seed = SHA-256(salt, checkpoint digest)
     root_seed: str
     denoiser_evaluations: int
     non_finite: int  # generations that were NaN or infinite; excluded and counted
