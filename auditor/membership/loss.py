@@ -18,7 +18,7 @@ class DenoisingLoss:
     The error is taken in eps whatever the network predicts. Every (time, draw) has its own noise, keyed by the image.
     """
 
-    times: tuple[int, ...] = (50, 100, 200, 300)
+    times: tuple[int, ...] = (50, 100, 200)
     draws: int = 1  # noises per time
     name: str = "loss"
 

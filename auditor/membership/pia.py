@@ -18,7 +18,7 @@ class PIA:
     Norms are means over pixels, root taken, so that they do not depend on the image's size; their code takes p = 4.
     """
 
-    times: tuple[int, ...] = (50, 100, 200, 300)
+    times: tuple[int, ...] = (100, 200, 300)
     powers: tuple[int, ...] = (2, 4)
     name: str = "pia"
 

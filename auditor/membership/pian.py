@@ -16,7 +16,7 @@ class PIAN(PIA):
     """PIA with e0 scaled per image to E|e0| = sqrt(2/pi), the mean modulus of a standard normal.
 
     Equation 10 of the paper prints the reciprocal constant, sqrt(pi/2), which would give a deviation of 1.57; the
-    authors' code and this use the one that is right. An image whose e0 is exactly zero has no score.
+    authors' code and this use the one that is right. A prediction of exactly zero noise stays zero.
     """
 
     name: str = "pian"
@@ -24,7 +24,7 @@ class PIAN(PIA):
     def start_noise(self, eps: torch.Tensor) -> torch.Tensor:
         """The predicted noise over its mean modulus, times sqrt(2/pi)."""
         modulus = mean_power(eps, 1).view(-1, *[1] * (eps.dim() - 1))
-        return eps * (math.sqrt(2 / math.pi) / modulus)
+        return eps * (math.sqrt(2 / math.pi) / torch.where(modulus > 0, modulus, 1))
 
 
 ATTACKS.register("pian")(PIAN())

@@ -23,7 +23,7 @@ class SecMI:
     """
 
     step: int = 10
-    times: tuple[int, ...] = (50, 90, 120)  # where the path is compared; multiples of step
+    times: tuple[int, ...] = (50, 90)  # where the path is compared; multiples of step
     name: str = "secmi"
 
     def rounds(self, samples: Samples) -> Rounds:

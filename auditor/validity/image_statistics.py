@@ -52,8 +52,9 @@ def _levels(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _log_power(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log of the mean square over the last two axes, floored at the power of an eighth of a grey level."""
-    return np.asarray(np.log((values**2).mean((-2, -1)) + (0.125 / 255) ** 2), np.float32)
+    """Log of the mean square over the last two axes (0 if empty), floored at the power of an eighth of a grey level."""
+    count = max(values.shape[-2] * values.shape[-1], 1)
+    return np.asarray(np.log((values**2).sum((-2, -1)) / count + (0.125 / 255) ** 2), np.float32)
 
 
 def _sharpness(grey: NDArray[np.float32]) -> NDArray[np.float32]:
