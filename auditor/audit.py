@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from auditor.config import AuditConfig
 from auditor.errors import ConfigError
@@ -135,11 +135,13 @@ def read_record(run_dir: Path) -> Record:
         begun = (run_dir / "run.json").is_file()
         got = "an unfinished run" if begun else "no run"
         raise ConfigError(str(run_dir), got, "a completed run", "Give its `auditor run` command (again).")
-    raw = json.loads(file.read_text())
-    if raw.get("schema_version") != SCHEMA_VERSION:
-        got = f"record schema {raw.get('schema_version')}"
-        raise ConfigError(str(file), got, f"schema {SCHEMA_VERSION}", "Audit again, or use the version that wrote it.")
-    return Record.model_validate(raw)
+    try:
+        return Record.model_validate_json(file.read_text())
+    except ValidationError as error:
+        first = error.errors()[0]
+        got = f"{'.'.join(map(str, first['loc'])) or 'its text'}: {first['msg']}"
+        expected = f"a record of schema {SCHEMA_VERSION}"
+        raise ConfigError(str(file), got, expected, "Audit again, or use the version that wrote it.") from error
 
 
 def judge_run(run_dir: Path, policy: Path | None = None) -> tuple[Record, Judgement]:

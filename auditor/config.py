@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -81,7 +82,7 @@ def read_config(path: Path) -> AuditConfig:
     Raises:
       ConfigError: No such file, not TOML, an unknown key, or a value out of range.
     """
-    return resolve_paths(validate(read_raw(path), str(path)), path.absolute().parent)
+    return resolve_paths(validate(read_raw(path), str(path)), path.parent)
 
 
 def read_raw(path: Path) -> dict[str, Any]:
@@ -112,20 +113,27 @@ def config_error(error: ValidationError, subject: str) -> ConfigError:
 
 
 def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
-    """The same configuration with every relative path taken from ``base``."""
-    data = config.data.model_copy(update={"train": base / config.data.train, "holdout": base / config.data.holdout})
+    """The same configuration with every relative path taken from ``base``, which may itself be relative."""
+    data = config.data.model_copy(
+        update={"train": _below(base, config.data.train), "holdout": _below(base, config.data.holdout)}
+    )
     encoders = [
         encoder.model_copy(
             update={
-                "weights": base / encoder.weights if encoder.weights else None,
+                "weights": _below(base, encoder.weights) if encoder.weights else None,
                 "model": _local_dir(encoder.model, base),
             }
         )
         for encoder in config.encoders
     ]
-    checkpoint = config.checkpoint.model_copy(update={"path": base / config.checkpoint.path})
-    policy = base / config.policy if config.policy else None
+    checkpoint = config.checkpoint.model_copy(update={"path": _below(base, config.checkpoint.path)})
+    policy = _below(base, config.policy) if config.policy else None
     return config.model_copy(update={"data": data, "encoders": encoders, "checkpoint": checkpoint, "policy": policy})
+
+
+def _below(base: Path, path: Path) -> Path:
+    """``path`` from ``base``, without ``..`` inside it where that is plain text."""
+    return Path(os.path.normpath(base / path))
 
 
 def _local_dir(model: str | None, base: Path) -> str | None:
@@ -133,4 +141,4 @@ def _local_dir(model: str | None, base: Path) -> str | None:
     prefix = "local-dir:"
     if model is None or not model.startswith(prefix):
         return model
-    return f"{prefix}{base / model.removeprefix(prefix)}"
+    return f"{prefix}{_below(base, Path(model.removeprefix(prefix)))}"

@@ -7,6 +7,7 @@ between the marks in the README. A finished audit in runs/ is not done again. Na
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -24,10 +25,11 @@ HEADER = (
 
 
 def main(names: list[str]) -> None:
+    os.chdir(ROOT)  # so that the reports name paths as the repository does
     terminal = Terminal()
     for name in names or FIXTURES:
-        run_dir = ROOT / "runs" / f"reference-{name}"
-        record = auditor.run(auditor.read_config(ROOT / "fixtures" / name / "audit.toml"), run_dir, progress=terminal)
+        run_dir = Path("runs") / f"reference-{name}"
+        record = auditor.run(auditor.read_config(Path("fixtures") / name / "audit.toml"), run_dir, progress=terminal)
         assert record.judgement is not None
         terminal.console.print(f"{name}: {record.judgement.outcome}: {record.judgement.reason}")
         (ROOT / "reports" / name).mkdir(exist_ok=True)

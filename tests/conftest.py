@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -28,10 +29,13 @@ def fixtures() -> Path:
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection attempt fails the test that makes it."""
+    """A connection attempt fails the test that makes it; sockets between processes of this machine are left alone."""
+    connect = socket.socket.connect
 
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise OSError("tests have no network")
+    def refuse(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX:
+            raise OSError("tests have no network")
+        connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
 

@@ -47,8 +47,8 @@ def configuration(target: Path, assignments: tuple[str, ...], **options: Any) ->
       ConfigError: A faulty file, key or value, or a checkpoint without --train and --holdout.
     """
     from_file = target.suffix == ".toml"
-    raw = read_raw(target) if from_file else {"checkpoint": {"path": str(target.absolute())}}
-    for key, value in _given(options).items():
+    raw = read_raw(target) if from_file else {"checkpoint": {"path": str(target)}}
+    for key, value in _given(options, Path.cwd() if from_file else Path()).items():
         _assign(raw, key, value)
     for assignment in assignments:
         key, found, text = assignment.partition("=")
@@ -59,35 +59,38 @@ def configuration(target: Path, assignments: tuple[str, ...], **options: Any) ->
         raise ConfigError(
             "options", "a checkpoint without --train and --holdout", "both image sets", "Give both, or an audit.toml."
         )
-    base = target.absolute().parent if from_file else Path.cwd()
+    base = target.parent if from_file else Path()
     return resolve_paths(validate(raw, str(target) if from_file else "options"), base)
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Options that were given, under their configuration keys; paths made absolute."""
+def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
+    """Options that were given, under their configuration keys; their paths are the user's, not the file's: ``here``."""
     keys = {
         "train": "data.train", "holdout": "data.holdout", "split": "data.split", "resize": "data.resize",
         "probes": "generation.probes", "sampler": "generation.sampler", "steps": "generation.steps",
         "batch_size": "generation.batch_size", "salt": "generation.salt", "policy": "policy",
     }  # fmt: skip
     given = {
-        keys[name]: str(value.absolute()) if isinstance(value, Path) else value
+        keys[name]: str(here / value) if isinstance(value, Path) else value
         for name, value in options.items()
         if name in keys and value not in (None, False)
     }
     if options.get("encoders"):
-        given["encoders"] = [_encoder(text) for text in options["encoders"]]
+        given["encoders"] = [_encoder(text, here) for text in options["encoders"]]
     if options.get("no_membership"):
         given["membership.enabled"] = False
     return given
 
 
-def _encoder(text: str) -> dict[str, str]:
-    """``NAME[=SOURCE]`` as an encoder section: clip's source is its model, another's its weights file."""
+def _encoder(text: str, here: Path) -> dict[str, str]:
+    """``NAME[=SOURCE]`` as an encoder section: clip's source is a local-dir folder or model name, else a weights file."""
     name, _, source = text.partition("=")
     if not source:
         return {"name": name}
-    return {"name": name, "model": source} if name == "clip" else {"name": name, "weights": source}
+    if name != "clip":
+        return {"name": name, "weights": str(here / source)}
+    folder = source.removeprefix("local-dir:")
+    return {"name": name, "model": source if folder == source else f"local-dir:{here / folder}"}
 
 
 def _assign(raw: dict[str, Any], dotted: str, value: object) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1  # raise it with any change of a field's name, order or meaning
+SCHEMA_VERSION: Literal[1] = 1  # raise it with any change of a field's name, order or meaning
 
 Outcome = Literal["pass", "fail", "cannot conclude"]
 Tier = Literal["verbatim", "certified", "suspect"]
@@ -221,7 +221,9 @@ class Judgement(Part):
 
 
 class Record(Part):
-    schema_version: int = SCHEMA_VERSION
+    """All that an audit found."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
     tool_version: str
     audit_digest: str  # digest of the specification and all inputs
     started: str  # ISO 8601, UTC
