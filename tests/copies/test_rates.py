@@ -1,0 +1,43 @@
+"""Rates of generations, their bounds, and the recall that corrects them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from auditor.copies.rates import copy_rate, planted_recall
+from auditor.store.record import Estimate
+
+PERFECT = Estimate(name="recall", value=1.0, lower=1.0)
+
+
+def test_no_hit_bounds_the_rate_by_the_closed_form() -> None:
+    # 1 - 0.05^(1/4096) = 0.000731; at a recall of at least 0.8 it is 1/0.8 of that
+    assert copy_rate(0, 4_096, PERFECT, 0.95).upper == pytest.approx(1 - 0.05 ** (1 / 4_096))
+    partial = Estimate(name="recall", value=0.9, lower=0.8)
+    assert copy_rate(0, 4_096, partial, 0.95).upper == pytest.approx((1 - 0.05 ** (1 / 4_096)) / 0.8)
+
+
+def test_hits_have_the_exact_interval() -> None:
+    rate, exact = copy_rate(7, 1_000, PERFECT, 0.95), binomtest(7, 1_000).proportion_ci(0.95, "exact")
+    assert (rate.value, rate.lower, rate.upper) == pytest.approx((0.007, exact.low, exact.high))
+
+
+@pytest.mark.parametrize("lower", [None, 0.0])
+def test_without_recall_there_is_no_bound_below_one(lower: float | None) -> None:
+    assert copy_rate(0, 4_096, Estimate(name="recall", value=0.0, lower=lower), 0.95).upper == 1.0
+
+
+def test_recall_counts_originals_not_copies() -> None:
+    # 20 originals found under both transformations or none: the bound is that of 20 trials, not of 40.
+    hits = np.arange(20) < 15
+    recall = planted_recall({"a": hits, "b": hits}, 0.95)
+    assert (recall.value, recall.n) == (0.75, 20)
+    assert recall.lower == pytest.approx(binomtest(15, 20, alternative="greater").proportion_ci(0.95, "exact").low)
+
+
+def test_nothing_planted_is_unscored() -> None:
+    recall = planted_recall({}, 0.95)
+    assert recall.value is None
+    assert recall.unscored
