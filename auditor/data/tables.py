@@ -118,15 +118,18 @@ def _groups(file: Path) -> Iterator[tuple[int, int, Any]]:
                 start += count
     else:
         for batch in record_batches(file):
-            yield start, len(batch), lambda names, whole=batch: _slices(whole.select(names))
+            yield (
+                start,
+                len(batch),
+                lambda names, whole=batch: (
+                    whole.select(names).slice(begin, BLOCK) for begin in range(0, len(whole), BLOCK)
+                ),
+            )
             start += len(batch)
 
 
-def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    return (batch.slice(start, BLOCK) for start in range(0, len(batch), BLOCK))
-
-
 def is_parquet(file: Path) -> bool:
+    """Whether the file starts as parquet does."""
     with file.open("rb") as stream:
         return stream.read(4) == b"PAR1"
 
@@ -181,10 +184,8 @@ def find_columns(file: Path, fields: pa.Schema, id_column: str | None, image_col
     usual = [name for name in IMAGE_COLUMNS if name in fitting]
     image = image_column or (usual[0] if usual else fitting[0] if len(fitting) == 1 else None)
     if image is None or image not in fitting:
-        remedy = "Name it with data.image_column."
-        raise ConfigError(
-            f"{file}: image column", image or ", ".join(fields.names), "a column of bytes or {bytes, path}", remedy
-        )
+        got, expected = image or ", ".join(fields.names), "a column of bytes or {bytes, path}"
+        raise ConfigError(f"{file}: image column", got, expected, "Name it with data.image_column.")
     caption = next((name for name in CAPTION_COLUMNS if name in fields.names and name not in (image, id_column)), None)
     return Columns(image, caption, id_column)
 
@@ -201,6 +202,5 @@ def reading(file: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        remedy = "Copy or build it again."
-        raise DataError(str(file), first, "a complete parquet or Arrow file", remedy) from error
+        got = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise DataError(str(file), got, "a complete parquet or Arrow file", "Copy or build it again.") from error
