@@ -67,7 +67,7 @@ class Checkpoint(Part):
 
 class ImageSet(Part):
     path: str
-    digest: str  # SHA-256 over the sorted (id, pixel digest) pairs
+    digest: str  # SHA-256 over (id, pixel digest, caption) in the order of ids
     images: int  # readable
     distinct: int  # by pixels
     unreadable: list[tuple[str, str]] = []  # (id, reason)
