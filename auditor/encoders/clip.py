@@ -27,7 +27,7 @@ class ClipEncoder:
     """
 
     def __init__(self, model: Any, preprocess: Preprocess, spec: EncoderSpec, device: str) -> None:
-        self._model, self._preprocess, self._spec, self._device = model.eval(), preprocess, spec, device
+        self._model, self._preprocess, self._spec, self._device = model, preprocess, spec, device
 
     @property
     def spec(self) -> EncoderSpec:
@@ -134,11 +134,12 @@ def _load(model: str, weights: Path, overrides: dict[str, Any]) -> Any:
 
     pretrained = None if model.startswith(LOCAL_DIR) else str(weights)
     try:
-        return open_clip.create_model_from_pretrained(model, pretrained, return_transform=False, **overrides)
+        loaded = open_clip.create_model_from_pretrained(model, pretrained, return_transform=False, **overrides)
     except Exception as error:  # open_clip, torch, safetensors and json each raise their own
         reason = str(error).strip().replace("\n", " ")[:200]
         remedy = "Use the weights that were made for this model."
         raise ConfigError(f"encoder clip: {model}", reason, f"{weights.name} to fit the model", remedy) from error
+    return loaded.eval()  # it comes in training mode, in which an embedding depends on its batch
 
 
 def _preprocess_of(model: Any) -> Preprocess:
