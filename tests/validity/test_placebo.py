@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binom, hypergeom
 
 from auditor.copies.groups import competing, duplicate_groups
@@ -13,6 +16,15 @@ from auditor.validity.placebo import holm_checks, placebo_check, placebo_count, 
 from tests.copies.worlds import labels, pool_of, population
 
 REPETITIONS, QUERIES = 500, 60
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Thousands of tiny searches: two threads would mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def audit(rng: np.random.Generator, held_out: np.ndarray, training: np.ndarray, placebo: np.ndarray) -> Check:
