@@ -49,7 +49,7 @@ def micro_config(folder: Path, **changes: dict[str, object]) -> AuditConfig:
         "checkpoint": {"path": str(folder / "checkpoint")},
         "data": {"train": str(folder / "train"), "holdout": str(folder / "holdout"), "split": "group"},
         "generation": {"probes": 96, "steps": 4, "batch_size": 16, "salt": "micro"},
-        "membership": {"members": 90, "nonmembers": 100},
+        "membership": {"members": 90, "nonmembers": 130, "calibration": 0.2},
     }
     for name, update in changes.items():
         sections[name] = {**sections.get(name, {}), **update}

@@ -83,7 +83,7 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
 
 
 def _encoder(text: str, here: Path) -> dict[str, str]:
-    """``NAME[=SOURCE]`` as an encoder section: clip's source is a local-dir folder or model name, else a weights file."""
+    """``NAME[=SOURCE]`` as an encoder section: a model name or local-dir folder for clip, else a weights file."""
     name, _, source = text.partition("=")
     if not source:
         return {"name": name}

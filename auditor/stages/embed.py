@@ -8,8 +8,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.encoders.base import Encoder
-from auditor.encoders.embed import check_vectors
+from auditor.encoders.base import Encoder, check_vectors
 from auditor.progress import Progress
 from auditor.stages.generate import Generations
 from auditor.stages.inputs import Images

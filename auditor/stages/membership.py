@@ -14,7 +14,7 @@ from auditor.config import AuditConfig
 from auditor.copies.groups import duplicate_groups
 from auditor.copies.pool import Pool
 from auditor.data import pixels_of
-from auditor.diffusion.score_table import ScoreTable
+from auditor.diffusion.score_table import ScoreTable, join
 from auditor.diffusion.sweep import Batch, sweep
 from auditor.membership import ATTACKS
 from auditor.membership.evaluate import Side, calibration_slice, membership_record
@@ -105,7 +105,7 @@ def attack(
         part = list(ids[start : start + PART])
         key = {
             "checkpoint": inputs.scan.digest, "set": images.info.digest, "ids": value_digest(part), "seed": seed,
-            "attacks": list(config.membership.attacks), "batch": config.generation.batch_size,
+            "attacks": [repr(attack) for attack in attacks], "batch": config.generation.batch_size,
         }  # fmt: skip
 
         def compute(part: list[str] = part) -> dict[str, Any]:
@@ -113,9 +113,9 @@ def attack(
             size = config.generation.batch_size
             return to_plain(sweep(inputs.checkpoint.denoiser, batch, attacks, seed=f"{seed}/{name}", batch_size=size))
 
-        parts.append(run.value(f"membership/{name}/{start // PART:05d}", key, compute))
+        parts.append(from_plain(run.value(f"membership/{name}/{start // PART:05d}", key, compute)))
         meter(len(part))
-    return join_tables(parts)
+    return join(parts)
 
 
 def to_plain(table: ScoreTable) -> dict[str, Any]:
@@ -125,25 +125,14 @@ def to_plain(table: ScoreTable) -> dict[str, Any]:
     return plain | {"positions": table.positions.tolist(), "scores": scores}
 
 
-def join_tables(parts: Sequence[dict[str, Any]]) -> ScoreTable:
-    """The plain tables of consecutive parts as one; every part but the last had :data:`PART` images."""
+def from_plain(plain: dict[str, Any]) -> ScoreTable:
+    """The score table that :func:`to_plain` wrote."""
     scores = {
-        name: {
-            variant: np.concatenate([np.array(part["scores"][name][variant], np.float64) for part in parts])
-            for variant in variants
-        }
-        for name, variants in parts[0]["scores"].items()
+        name: {v: np.array(x, np.float64) for v, x in variants.items()} for name, variants in plain["scores"].items()
     }
-    positions = [np.array(part["positions"], np.int64) + PART * number for number, part in enumerate(parts)]
-    return ScoreTable(
-        ids=[name for part in parts for name in part["ids"]],
-        positions=np.concatenate(positions),
-        scores=scores,
-        unscored=[(name, reason) for part in parts for name, reason in part["unscored"]],
-        evaluations=sum(part["evaluations"] for part in parts),
-        evaluations_unshared=sum(part["evaluations_unshared"] for part in parts),
-        per_image=parts[0]["per_image"],
-    )
+    positions = np.array(plain["positions"], np.int64)
+    unscored = [(name, reason) for name, reason in plain["unscored"]]
+    return ScoreTable(**(plain | {"scores": scores, "positions": positions, "unscored": unscored}))
 
 
 def batches(inputs: Inputs, images: Images, ids: list[str], stream: str) -> Iterator[Batch]:
