@@ -134,7 +134,8 @@ def _load(model: str, weights: Path, overrides: dict[str, Any]) -> Any:
 
     pretrained = None if model.startswith(LOCAL_DIR) else str(weights)
     try:
-        loaded = open_clip.create_model_from_pretrained(model, pretrained, return_transform=False, **overrides)
+        with torch.random.fork_rng(devices=[]):  # it draws initial weights, from torch's global generator, to overwrite
+            loaded = open_clip.create_model_from_pretrained(model, pretrained, return_transform=False, **overrides)
     except Exception as error:  # open_clip, torch, safetensors and json each raise their own
         reason = str(error).strip().replace("\n", " ")[:200]
         remedy = "Use the weights that were made for this model."
