@@ -18,11 +18,13 @@ from auditor.probes import draw_salt, root_seed
 from auditor.progress import Progress, Silent
 from auditor.report import render
 from auditor.search.index import search_device
-from auditor.stages.copies import deal_holdout, embed_everything, search_every_encoder
+from auditor.stages.copies import search_every_encoder
+from auditor.stages.embed import embed_everything
 from auditor.stages.generate import generate_all
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership import test_membership
 from auditor.stages.pictures import write_pictures, write_samples
+from auditor.stages.pool import deal_holdout
 from auditor.store.digest import value_digest
 from auditor.store.record import SCHEMA_VERSION, EncoderInfo, Judgement, Record, Slices
 from auditor.store.run_directory import RunDirectory, write_json

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditor.encoders.base import Encoder, check_vectors
 from auditor.progress import Progress
-from auditor.stages.generate import Generations
-from auditor.stages.inputs import Images
+from auditor.stages.generate import Generations, Made
+from auditor.stages.inputs import Images, Inputs
 from auditor.store.digest import value_digest
 from auditor.store.run_directory import RunDirectory
 
@@ -19,6 +19,43 @@ BLOCK = 2_048  # images per ledger entry
 BATCH = 128  # images per encoder call; fixed, so that a resumed run sees the same kernels
 
 Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Everything that one encoder made of the audit's images; rows follow the ids."""
+
+    name: str  # of the encoder; numbered where one kind is listed twice
+    encoder: Encoder
+    train: Vectors
+    holdout: Vectors
+    generations: Vectors
+    control: Vectors  # generations of the closed-form memorizer of the training set
+
+
+def embed_everything(run: RunDirectory, inputs: Inputs, made: Made, show: Progress) -> list[Embedded]:
+    """All images of the audit under every encoder."""
+    return [
+        Embedded(
+            name=name,
+            encoder=encoder,
+            train=embed_images(run, f"{name}/train", inputs.train, encoder, show),
+            holdout=embed_images(run, f"{name}/holdout", inputs.holdout, encoder, show),
+            generations=embed_generations(run, f"{name}/generations", made.generations, made.key, encoder, show),
+            control=embed_generations(run, f"{name}/memorizer", made.control, made.key, encoder, show),
+        )
+        for name, encoder in named(inputs.encoders).items()
+    ]
+
+
+def named(encoders: Sequence[Encoder]) -> dict[str, Encoder]:
+    """Encoders by name; a second one of the same kind is ``clip-2``."""
+    names: dict[str, Encoder] = {}
+    for encoder in encoders:
+        kind = encoder.spec.name
+        same = sum(name.split("-")[0] == kind for name in names)
+        names[kind if same == 0 else f"{kind}-{same + 1}"] = encoder
+    return names
 
 
 def embed_images(run: RunDirectory, stage: str, images: Images, encoder: Encoder, show: Progress) -> Vectors:

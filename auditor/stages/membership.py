@@ -20,8 +20,10 @@ from auditor.membership import ATTACKS
 from auditor.membership.evaluate import Side, calibration_slice, membership_record
 from auditor.probes import choose
 from auditor.progress import Meter, Progress
-from auditor.stages.copies import CopySearch, Embedded, digests_of, rows_of
+from auditor.stages.copies import CopySearch
+from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Images, Inputs
+from auditor.stages.pool import digests_of, rows_of
 from auditor.stages.slices import HeldOut
 from auditor.store.digest import value_digest
 from auditor.store.record import Check, Membership

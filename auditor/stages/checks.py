@@ -1,0 +1,63 @@
+"""Whether a copy decision can be relied on: placebo queries, the closed-form memorizer, an encoder that resolves."""
+
+from __future__ import annotations
+
+from auditor.config import AuditConfig
+from auditor.copies.compete import compete
+from auditor.copies.decide import CopyDecision
+from auditor.copies.groups import GroupClass
+from auditor.copies.items import score_items
+from auditor.copies.placebo_hits import placebo_hits
+from auditor.copies.pool import Pool
+from auditor.stages.embed import Embedded, Vectors
+from auditor.stages.inputs import Inputs
+from auditor.stages.pool import rows_of
+from auditor.stages.slices import HeldOut
+from auditor.store.record import Check, Competition
+from auditor.validity.placebo import placebo_check
+
+
+def resolving_check(competition: Competition) -> Check:
+    """Whether the encoder tells a copy from another image of this pool."""
+    verb = "do" if competition.resolving else "do not"
+    return Check(
+        id="resolving",
+        title="Copies stand out from look-alikes",
+        encoder=competition.encoder,
+        status="passed" if competition.resolving else "failed",
+        statement=f"Copies {verb} stand out: 95% of planted copies are at {competition.planted_p05:.4f} or more to "
+        f"their original, 99% of the images at {competition.pool_p99:.4f} or less to their nearest other image.",
+    )
+
+
+def placebo(
+    pool: Pool, decision: CopyDecision, embedded: Embedded, inputs: Inputs, held_out: HeldOut, config: AuditConfig
+) -> Check:
+    """Held-out images of the placebo slice in the place of generations."""
+    hits = placebo_hits(
+        pool, decision.groups, decision.competes, embedded.holdout[rows_of(inputs.holdout, held_out.placebo)],
+        duplicate_threshold=decision.competition.duplicate_threshold, alpha=config.copies.alpha,
+    )  # fmt: skip
+    name = embedded.name
+    return placebo_check(name, hits.queries, hits.training_hits, hits.holdout_hits, hits.n, hits.m)
+
+
+def memorizer_check(pool: Pool, decision: CopyDecision, control: Vectors, config: AuditConfig) -> Check:
+    """The closed-form memorizer of the training set must be found out by the very competition that decides."""
+    items = score_items(pool, decision.groups, control, decision.competes, alpha=config.copies.alpha)
+    is_training = (decision.groups.kind == GroupClass.TRAINING)[decision.competes]
+    contest = compete(
+        items.score[decision.competes], items.is_hit[decision.competes], is_training,
+        alpha=config.copies.alpha, level=config.copies.level,
+    )  # fmt: skip
+    underpowered = contest.floor > len(control)
+    status = "not tested" if underpowered else "passed" if contest.lower_bound > 0 else "failed"
+    return Check(
+        id="positive-control",
+        title="The closed-form memorizer is found out",
+        encoder=decision.competition.encoder,
+        status=status,
+        statement=f"{len(control):,} generations of the training set's optimal denoiser led to "
+        f"{int(contest.certified.sum()):,} certified training images, of them at least {contest.lower_bound:,} copies.",
+        power=f"{len(control):,} generations; {contest.floor:,} training hits are the least that can be called.",
+    )

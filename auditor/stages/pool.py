@@ -1,0 +1,74 @@
+"""What competes under one encoder: the pool of real images, planted copies, and whole groups dealt to slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.copies.groups import duplicate_groups
+from auditor.copies.pool import Pool, floor_of_planted
+from auditor.data import pixels_of
+from auditor.encoders.base import Encoder
+from auditor.stages.embed import Embedded, join
+from auditor.stages.inputs import Images, Inputs
+from auditor.stages.slices import HeldOut, slice_holdout
+from auditor.store.run_directory import RunDirectory
+from auditor.validity.planted import PlantedCopies, embed_planted, sample_originals
+
+
+def deal_holdout(inputs: Inputs, embedded: Embedded, seed: str) -> HeldOut:
+    """Held-out slices by whole duplicate groups of the first encoder, so that no group is cut by a slice."""
+    ids = list(inputs.holdout.digests)
+    groups = held_out_groups(inputs, embedded, seed)
+    return slice_holdout(ids, groups.tolist(), inputs.sizes, seed)
+
+
+def held_out_groups(inputs: Inputs, embedded: Embedded, seed: str) -> NDArray[np.int64]:
+    """Duplicate group of every held-out image, in the order of ids; planted copies give the threshold."""
+    ids, digests = list(inputs.holdout.digests), digests_of(inputs.holdout)
+    rows = sample_originals(digests, seed)
+    planted = embed_planted(rows, pixels_of(inputs.holdout.source, [ids[r] for r in rows]), embedded.encoder, seed)
+    pool = Pool(embedded.holdout, ids, np.ones(len(ids), np.bool_), digests)
+    return duplicate_groups(pool, floor_of_planted(planted)).group
+
+
+def build_pool(run: RunDirectory, inputs: Inputs, embedded: Embedded, held_out: HeldOut) -> Pool:
+    """Training rows, then the held-out rows of the competition slice; their vectors stay on disk."""
+    competing = rows_of(inputs.holdout, held_out.competition)
+    train_ids = list(inputs.train.digests)
+    return Pool(
+        embeddings=join(run, f"embed/{embedded.name}/pool", [embedded.train, embedded.holdout[competing]]),
+        ids=[*train_ids, *held_out.competition],
+        is_training=np.arange(len(train_ids) + len(competing)) < len(train_ids),
+        pixel_digest=np.concatenate([digests_of(inputs.train), digests_of(inputs.holdout)[competing]]),
+    )
+
+
+def plant_in(pool: Pool, inputs: Inputs, encoder: Encoder, seed: str) -> PlantedCopies:
+    """Planted copies of a label-blind sample of the pool."""
+    rows = sample_originals(pool.pixel_digest, seed)
+    of_train = rows[rows < pool.training]
+    of_holdout = rows[rows >= pool.training]
+    parts = [
+        pixels_of(images.source, [pool.ids[row] for row in part])
+        for images, part in ((inputs.train, of_train), (inputs.holdout, of_holdout))
+        if len(part)
+    ]
+    return embed_planted(rows, np.concatenate(parts), encoder, seed)
+
+
+def rows_of(images: Images, ids: Sequence[str]) -> NDArray[np.int64]:
+    """Rows of some ids in the order of the set, Int64[len(ids)]."""
+    row = {name: position for position, name in enumerate(images.digests)}
+    return np.array([row[name] for name in ids], np.int64)
+
+
+def digests_of(images: Images) -> NDArray[Any]:
+    """16-byte pixel digests in the order of ids, as NumPy bytes of fixed width.
+
+    Hexadecimal, since NumPy drops trailing zero bytes from fixed-width byte strings.
+    """
+    return np.array([digest.hex() for digest in images.digests.values()], dtype="S32")
