@@ -39,7 +39,7 @@ NOT_TESTED = [
 ]
 
 
-def run(config: AuditConfig, run_dir: Path, *, progress: Progress | None = None) -> Record:
+def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None = None) -> Record:
     """Audit a checkpoint and write record.json, report.html and report.md into the run directory.
 
     Killed and called again with the same arguments, it goes on where it was and ends with the same record but for the
@@ -61,7 +61,7 @@ def run(config: AuditConfig, run_dir: Path, *, progress: Progress | None = None)
     if config.threads:
         torch.set_num_threads(config.threads)
     inputs = open_inputs(config)
-    results = RunDirectory.open(run_dir, specification(config, inputs), config.generation.salt or draw_salt())
+    results = RunDirectory.open(Path(run_dir), specification(config, inputs), config.generation.salt or draw_salt())
     seed = root_seed(results.salt, inputs.scan.digest)
 
     made = generate_all(results, inputs, config.generation, seed, show)
@@ -126,12 +126,13 @@ def environment(inputs: Inputs) -> dict[str, str]:
     } | {name: version(name) for name in packages}
 
 
-def read_record(run_dir: Path) -> Record:
+def read_record(run_dir: Path | str) -> Record:
     """The record of a completed run.
 
     Raises:
       ConfigError: No record there, an unfinished run, or a record of another schema version.
     """
+    run_dir = Path(run_dir)
     file = run_dir / "record.json"
     if not file.is_file():
         begun = (run_dir / "run.json").is_file()
@@ -146,7 +147,7 @@ def read_record(run_dir: Path) -> Record:
         raise ConfigError(str(file), got, expected, "Audit again, or use the version that wrote it.") from error
 
 
-def judge_run(run_dir: Path, policy: Path | None = None) -> tuple[Record, Judgement]:
+def judge_run(run_dir: Path | str, policy: Path | None = None) -> tuple[Record, Judgement]:
     """A completed run's record and its judgement, made anew from the record's numbers.
 
     Args:

@@ -76,13 +76,13 @@ class AuditConfig(Section):
     threads: Count | None = None  # CPU threads; does not affect what is asked for
 
 
-def read_config(path: Path) -> AuditConfig:
+def read_config(path: Path | str) -> AuditConfig:
     """The audit that a TOML file asks for, its paths taken from the file's own folder.
 
     Raises:
       ConfigError: No such file, not TOML, an unknown key, or a value out of range.
     """
-    return resolve_paths(validate(read_raw(path), str(path)), path.parent)
+    return resolve_paths(validate(read_raw(Path(path)), str(path)), Path(path).parent)
 
 
 def read_raw(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import auditor
 from auditor.cli.display import Terminal
+from auditor.report import write_markdown
 from auditor.store.record import Competition, Record
 
 ROOT = Path(__file__).parent.parent
@@ -32,9 +33,11 @@ def main(names: list[str]) -> None:
         record = auditor.run(auditor.read_config(Path("fixtures") / name / "audit.toml"), run_dir, progress=terminal)
         assert record.judgement is not None
         terminal.console.print(f"{name}: {record.judgement.outcome}: {record.judgement.reason}")
-        (ROOT / "reports" / name).mkdir(exist_ok=True)
-        for file in ("report.html", "report.md", "record.json"):
-            shutil.copy(run_dir / file, ROOT / "reports" / name / file)
+        kept = ROOT / "reports" / name
+        kept.mkdir(exist_ok=True)
+        for file in ("report.html", "record.json"):
+            shutil.copy(run_dir / file, kept / file)
+        write_markdown(record, kept / "report.md", images="none")  # its pictures would lie in the run directory
     rows = [row(name) for name in FIXTURES if (ROOT / "reports" / name / "record.json").exists()]
     table = "\n".join((*HEADER, *rows))
     for file in (ROOT / "README.md", ROOT / "reports" / "README.md"):

@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def record(folder: Path) -> Record:
-    return auditor.run(micro_config(folder), folder / "run")
+    return auditor.run(micro_config(folder), str(folder / "run"))
 
 
 def without_times(record: Record) -> dict[str, object]:

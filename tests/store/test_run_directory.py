@@ -66,7 +66,7 @@ def test_salt_is_that_of_the_beginning(tmp_path: Path) -> None:
 def test_changed_option_is_refused_with_its_old_and_new_value(tmp_path: Path) -> None:
     open_run(tmp_path / "r")
     changed = {"generation": {"steps": 20, "sampler": "ddim"}, "inputs": {"train": "ab"}}
-    with pytest.raises(ConfigError, match="generation.steps: 50 -> 20") as caught:
+    with pytest.raises(ConfigError, match=r"generation\.steps: 50 -> 20") as caught:
         open_run(tmp_path / "r", changed)
     assert caught.value.exit_code == 4
     assert "sampler" not in str(caught.value)
