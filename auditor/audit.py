@@ -70,6 +70,7 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
     searches = search_every_encoder(results, inputs, made, embedded, held_out, config, seed, show)
     tested = test_membership(results, inputs, embedded[0], searches, held_out, config, seed, show)
 
+    notes = [f"{search.competition.encoder}: {note}" for search in searches for note in search.notes]
     checks = holm_checks([check for search in searches for check in search.checks] + tested.checks)
     competitions = write_pictures(results.path, inputs, made.generations, [search.competition for search in searches])
     record = Record(
@@ -90,7 +91,7 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
         membership=tested.membership,
         copies_outcome=copies_rule(competitions, policy),
         membership_outcome=membership_rule(tested.membership, policy),
-        not_tested=NOT_TESTED + [note for search in searches for note in search.notes],
+        not_tested=NOT_TESTED + notes,
         sample_images=write_samples(results.path, made.generations),
     )
     name = str(config.policy) if config.policy else DEFAULT_NAME
