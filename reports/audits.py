@@ -43,7 +43,8 @@ def main(names: list[str]) -> None:
     for file in (ROOT / "README.md", ROOT / "reports" / "README.md"):
         begin, end = "<!-- audits:begin -->", "<!-- audits:end -->"
         head, _, rest = file.read_text().partition(begin)
-        file.write_text(f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}")
+        linked = table if file.parent == ROOT else table.replace("](reports/", "](")
+        file.write_text(f"{head}{begin}\n{linked}\n{end}{rest.partition(end)[2]}")
     print(table)
 
 
