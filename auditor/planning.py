@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from auditor.diffusion.samplers import SAMPLERS
 from auditor.diffusion.sweep import sweep
 from auditor.membership import ATTACKS
 from auditor.policy import read_policy
+from auditor.search.exact import BLOCK_ROWS
 from auditor.stages.generate import conditions_of
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stats.bounds import simultaneous_bounds
@@ -58,6 +61,7 @@ class Plan(Part):
     generation_evaluations: int
     membership_evaluations: int
     seconds: float
+    memory_bytes: int
     disk_bytes: int
 
     def lines(self) -> list[Line]:
@@ -87,6 +91,7 @@ class Plan(Part):
                 f"{self.generation_evaluations:,} for generations, {self.membership_evaluations:,} for membership",
             ),
             Line("time", f"about {_duration(self.seconds)} on this machine, without searches"),
+            Line("memory", f"about {self.memory_bytes / 1e9:.1f} GB; each further training image adds 200 bytes"),
             Line("disk", f"about {self.disk_bytes / 1e6:,.0f} MB in the run directory"),
         ]
 
@@ -105,6 +110,7 @@ def plan(config: AuditConfig) -> Plan:
     reported = sizes.membership - calibrated
     members = min(config.membership.members, n) if sizes.membership else 0
     per_sample, per_image = measure_denoiser(inputs, config)
+    per_embedding = measure_encoders(inputs)
     generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps)
     attacked = per_image * (members + sizes.membership)
     images = len(inputs.train.digests) + len(inputs.holdout.digests) + generation.probes
@@ -132,7 +138,8 @@ def plan(config: AuditConfig) -> Plan:
         else 0.5,
         generation_evaluations=generated,
         membership_evaluations=attacked,
-        seconds=per_sample * (generated + attacked) + images * measure_encoders(inputs),
+        seconds=per_sample * (generated + attacked) + images * per_embedding,
+        memory_bytes=estimate_memory(inputs, generation.probes),
         disk_bytes=2 * vectors + generation.probes * int(np.prod(inputs.checkpoint.codec.pixel_shape)),
     )
 
@@ -148,6 +155,18 @@ def measure_denoiser(inputs: Inputs, config: AuditConfig) -> tuple[float, int]:
     attacks = [ATTACKS[name] for name in config.membership.attacks]
     table = sweep(denoiser, [(["plan"], x[:1], None if condition is None else condition[:1])], attacks, seed="plan")
     return seconds / size, table.evaluations
+
+
+def estimate_memory(inputs: Inputs, probes: int) -> int:
+    """Peak bytes: this process after its trial batches, an index of the generations, a block of the pool, scores.
+
+    Only the last grows with the training set, by some 200 bytes an image: its id, digest, group, score and margin.
+    """
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = kilobytes * (1 if sys.platform == "darwin" else 1024)
+    images = len(inputs.train.digests) + len(inputs.holdout.digests)
+    dim = max(encoder.spec.dim for encoder in inputs.encoders)
+    return peak + 4 * dim * (probes + min(images, BLOCK_ROWS)) + 200 * images
 
 
 def measure_encoders(inputs: Inputs, batch: int = 64) -> float:
