@@ -79,8 +79,8 @@ def _shares(record: Record) -> Sequence[tuple[str, float]]:
         ("generations", _share(generation.probes - generation.non_finite, generation.non_finite)),
     ]
     if record.membership is not None:
-        tested, lost = record.membership.members + record.membership.nonmembers, len(record.membership.unscored)
-        shares.append(("membership scores", _share(tested - lost, lost)))
+        scored, lost = record.membership.members + record.membership.nonmembers, len(record.membership.unscored)
+        shares.append(("membership scores", _share(scored, lost)))
     return shares
 
 

@@ -189,7 +189,7 @@ class Attack(Part):
 
 
 class Membership(Part):
-    members: int
+    members: int  # scored; the calibration part included, unscored ones not
     nonmembers: int
     calibration_members: int
     calibration_nonmembers: int
