@@ -24,7 +24,8 @@ def as_rgb(pixels: NDArray[np.uint8]) -> torch.Tensor:
     """UInt8[B 3 H W]; grey images get three equal channels."""
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         raise ValueError(f"pixels: got {pixels.dtype}{list(pixels.shape)}; expected uint8[B C H W] with C = 1 or 3")
-    return torch.tensor(pixels).expand(-1, 3, -1, -1).contiguous()  # a copy: the array may be read-only
+    copy = np.array(pixels, order="C")  # the array may be read-only, or run backwards
+    return torch.from_numpy(copy).expand(-1, 3, -1, -1).contiguous()
 
 
 def resize(images: torch.Tensor, height: int, width: int, interpolation: Interpolation) -> torch.Tensor:
