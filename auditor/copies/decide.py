@@ -44,6 +44,7 @@ def decide(
     split: Split = "unknown",
     evidence: int = 200,
     verbatim: PairTest | None = None,
+    everything: Pool | None = None,
 ) -> CopyDecision:
     """Which training images the generations reproduce, by competition with the held-out images of the pool.
 
@@ -59,13 +60,16 @@ def decide(
       evidence: Most items listed.
       verbatim: Pixel test of candidate pairs, called once: (generations Int64[P], training pool rows Int64[P]) to
         Bool[P], such as :func:`auditor.copies.verbatim.verbatim_copies` on their pixels. None = no verbatim tier.
+      everything: The pool's rows, then the held-out images that were set aside for other purposes; duplicates are
+        sought among all of them. None = nothing was set aside.
 
     Raises:
       ConfigError: No generations.
     """
     if len(generations) == 0:
         raise ConfigError("generations", 0, "at least one", "Generate from probes first.")
-    found = _measure(pool, generations, planted, split, alpha, level, verbatim)
+    groups = duplicate_groups(everything or pool, floor_of_planted(planted), rows=len(pool.ids))
+    found = _measure(pool, groups, generations, planted, split, alpha, level, verbatim)
     competition = summarise(pool, generations, found, encoder=encoder, alpha=alpha, level=level, evidence=evidence)
     notes = found.groups.notes() + split_notes(found.groups, found.competes, split)
     return CopyDecision(**vars(found), competition=competition, notes=notes)
@@ -73,6 +77,7 @@ def decide(
 
 def _measure(
     pool: Pool,
+    groups: Groups,
     generations: NDArray[np.float32],
     planted: Planted,
     split: Split,
@@ -80,9 +85,8 @@ def _measure(
     level: float,
     verbatim: PairTest | None,
 ) -> Measured:
-    """Groups, scores, competition and tiers; labels are first read where items compete."""
+    """Scores, competition and tiers; labels are first read where items compete."""
     copy_floor = floor_of_planted(planted)
-    groups = duplicate_groups(pool, copy_floor)
     competes = competing(groups, split)
     pool_p99 = nearest_image_p99(pool, groups)
     resolving = copy_floor >= pool_p99 and not groups.percolated

@@ -32,7 +32,10 @@ class GroupClass(IntEnum):
 
 @dataclass(frozen=True)
 class Groups:
-    """A partition of the pool into I duplicate groups, numbered in label-blind order."""
+    """A partition of the pool into I duplicate groups, numbered in label-blind order.
+
+    What a group holds counts rows beyond the pool too, where held-out images were set aside for other purposes.
+    """
 
     group: NDArray[np.int64]  # [N] group of each pool row
     images: NDArray[np.int64]  # [I] rows, repeats included
@@ -59,12 +62,15 @@ class Groups:
         return notes
 
 
-def duplicate_groups(pool: Pool, threshold: float) -> Groups:
+def duplicate_groups(pool: Pool, threshold: float, *, rows: int | None = None) -> Groups:
     """The pool's duplicate groups at a similarity threshold, label-blind.
 
     Args:
       pool: Streams through once against itself; of its pairs at most 64 per image are kept.
       threshold: Least similarity of a duplicate; the planted copies' 5th percentile.
+      rows: Groups of the first so many rows only; the rows after them still count as members. An image that looks
+        single because its duplicate was set aside is not single: whole held-out groups are set aside together, so
+        only training images would gain from forgetting the other half.
     """
     _, first, distinct_of = np.unique(pool.pixel_digest, return_index=True, return_inverse=True)
     # np.unique sorts by digest, so a distinct image's number is its rank in the label-blind order
@@ -76,7 +82,8 @@ def duplicate_groups(pool: Pool, threshold: float) -> Groups:
     training = np.bincount(group, weights=pool.is_training).astype(np.int64)
     kind = np.where(training == images, GroupClass.TRAINING, GroupClass.MIXED)
     kind[training == 0] = GroupClass.HELD_OUT
-    return Groups(group, images, np.bincount(numbered), kind, percolated=pairs is None)
+    kept, group = np.unique(group[:rows], return_inverse=True)
+    return Groups(group, images[kept], np.bincount(numbered)[kept], kind[kept], percolated=pairs is None)
 
 
 def _similar_pairs(

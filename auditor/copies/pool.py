@@ -29,6 +29,10 @@ class Pool:
         """Number of training rows."""
         return int(self.is_training.sum())
 
+    def first(self, rows: int) -> Pool:
+        """The pool of the first so many rows, nothing copied but ids."""
+        return Pool(self.embeddings[:rows], self.ids[:rows], self.is_training[:rows], self.pixel_digest[:rows])
+
 
 class Planted(Protocol):
     """Distorted copies of pool images, made to measure the encoder (``auditor.validity.planted``)."""

@@ -75,7 +75,7 @@ def search_copies(
 ) -> CopySearch:
     """The copy decision of one encoder with its placebo and positive controls."""
     name = embedded.name
-    pool = build_pool(run, inputs, embedded, held_out)
+    pool, everything = build_pool(run, inputs, embedded, held_out)
     planted = plant_in(pool, inputs, embedded.encoder, seed)
 
     def verbatim(rows: NDArray[np.int64], originals: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -84,6 +84,7 @@ def search_copies(
     decision = decide(
         pool, embedded.generations, encoder=name, planted=planted, alpha=config.copies.alpha,
         level=config.copies.level, split=config.data.split, evidence=config.copies.evidence, verbatim=verbatim,
+        everything=everything,
     )  # fmt: skip
     competition = name_probes(decision.competition, generations)
     checks = [

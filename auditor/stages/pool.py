@@ -35,16 +35,20 @@ def held_out_groups(inputs: Inputs, embedded: Embedded, seed: str) -> NDArray[np
     return duplicate_groups(pool, floor_of_planted(planted)).group
 
 
-def build_pool(run: RunDirectory, inputs: Inputs, embedded: Embedded, held_out: HeldOut) -> Pool:
-    """Training rows, then the held-out rows of the competition slice; their vectors stay on disk."""
-    competing = rows_of(inputs.holdout, held_out.competition)
-    train_ids = list(inputs.train.digests)
-    return Pool(
-        embeddings=join(run, f"embed/{embedded.name}/pool", [embedded.train, embedded.holdout[competing]]),
-        ids=[*train_ids, *held_out.competition],
-        is_training=np.arange(len(train_ids) + len(competing)) < len(train_ids),
-        pixel_digest=np.concatenate([digests_of(inputs.train), digests_of(inputs.holdout)[competing]]),
+def build_pool(run: RunDirectory, inputs: Inputs, embedded: Embedded, held_out: HeldOut) -> tuple[Pool, Pool]:
+    """(pool, everything): training rows and those of the competition slice; the same rows, then all set aside.
+
+    Their vectors stay on disk.
+    """
+    held_ids = [*held_out.competition, *held_out.placebo, *held_out.membership]
+    held, train_ids = rows_of(inputs.holdout, held_ids), list(inputs.train.digests)
+    everything = Pool(
+        embeddings=join(run, f"embed/{embedded.name}/pool", [embedded.train, embedded.holdout[held]]),
+        ids=[*train_ids, *held_ids],
+        is_training=np.arange(len(train_ids) + len(held)) < len(train_ids),
+        pixel_digest=np.concatenate([digests_of(inputs.train), digests_of(inputs.holdout)[held]]),
     )
+    return everything.first(len(train_ids) + len(held_out.competition)), everything
 
 
 def plant_in(pool: Pool, inputs: Inputs, encoder: Encoder, seed: str) -> PlantedCopies:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from auditor.copies.groups import GroupClass, Groups, competing
+from auditor.copies.pool import Pool
 from tests.copies.worlds import (
     NULL_GENERATORS,
     Arena,
@@ -138,6 +139,33 @@ def test_a_split_wrongly_said_to_be_by_group_accuses_no_more() -> None:
 def test_control_letting_pure_groups_compete_after_a_split_by_image_accuses_without_copies() -> None:
     # A pure group of 5 is training with odds 4^5 : 1, and the mixed ones are gone.
     assert image_split_calls(lambda groups: groups.kind != GroupClass.MIXED, 100) > 0.5 * 100
+
+
+def set_aside_calls(repetitions: int, *, remembered: bool) -> int:
+    """Repetitions with a false call: pairs split image by image, a fifth of the held-out groups set aside whole."""
+    rng, calls = np.random.default_rng(17), 0
+    pairs, singles = 300, 400
+    arena = GroupedArena(rng, pairs, 2, singles)
+    for _ in range(repetitions):
+        is_training = labels(rng, 2 * pairs + singles, pairs + singles // 2)
+        held_groups = rng.permutation(np.unique(arena.cluster[~is_training]))
+        aside = ~is_training & np.isin(arena.cluster, held_groups[: len(held_groups) // 5])
+        order = np.argsort(np.where(is_training, 0, np.where(aside, 2, 1)), kind="stable")
+        everything = Pool(arena.vectors[order], [str(i) for i in order], is_training[order], order)
+        pool = everything.first(int((~aside).sum()))
+        generations = copies_of(rng, arena.vectors[rng.permutation(2 * pairs)[:pairs]], 0.002)  # paired images, blindly
+        contest = full_contest(pool, generations, arena.threshold, "image", everything if remembered else None)
+        calls += bool(contest.certified.any())
+    return calls
+
+
+def test_images_whose_duplicates_were_set_aside_do_not_compete() -> None:
+    assert set_aside_calls(200, remembered=True) <= binom.ppf(0.999, 200, ALPHA)
+
+
+def test_control_forgetting_what_was_set_aside_accuses_without_copies() -> None:
+    # A held-out image's twin is set aside with it; only a training image can lose its twin and look single.
+    assert set_aside_calls(30, remembered=False) > 0.5 * 30
 
 
 def test_the_shortcut_for_groups_is_the_decisions_own_path() -> None:

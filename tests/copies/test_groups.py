@@ -112,3 +112,14 @@ def test_a_group_over_one_percent_of_the_pool_is_to_be_looked_at() -> None:
     assert "11 images" in groups.notes()[0]
     fine = replace(groups, images=np.r_[40, np.ones(5_999, np.int64)], distinct=np.ones(6_000, np.int64))
     assert fine.notes() == []
+
+
+def test_a_duplicate_that_was_set_aside_still_makes_a_group() -> None:
+    # 0 (training) and 2 (held out, set aside) are one thing; 1 is alone.
+    everything = pool_of(circle(0, 90, 1), np.array([True, False, False]))
+    forgotten = duplicate_groups(everything.first(2), 0.99)
+    groups = duplicate_groups(everything, 0.99, rows=2)
+    assert forgotten.kind[forgotten.group[0]] == GroupClass.TRAINING and forgotten.images.tolist() == [1, 1]
+    assert len(groups) == 2 and groups.kind[groups.group[0]] == GroupClass.MIXED
+    assert groups.images[groups.group].tolist() == [2, 1]
+    assert competing(groups, "image")[groups.group].tolist() == [False, True]

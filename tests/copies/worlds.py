@@ -97,9 +97,11 @@ def pool_of(vectors: Vectors, is_training: NDArray[np.bool_], digest: NDArray[np
     return Pool(np.ascontiguousarray(vectors[order]), [str(i) for i in order], is_training[order], digest[order])
 
 
-def full_contest(pool: Pool, generations: Vectors, threshold: float, split: str) -> Contest:
+def full_contest(
+    pool: Pool, generations: Vectors, threshold: float, split: str, everything: Pool | None = None
+) -> Contest:
     """The decision's own path from groups to competition."""
-    groups = duplicate_groups(pool, threshold)
+    groups = duplicate_groups(everything or pool, threshold, rows=len(pool.ids))
     competes = competing(groups, split)
     items = score_items(pool, groups, generations, competes, alpha=0.1)
     is_training = (groups.kind == GroupClass.TRAINING)[competes]
