@@ -62,7 +62,8 @@ def blind_check(
     """Whether the blind AUC exceeds 0.52, over distinct images that lie on one side only.
 
     Blocks when the one-sided p-value of "AUC <= 0.52" is at most 1%; within a family, Holm's method replaces that by
-    the adjusted one. With too few images to see a large difference the check says "not tested".
+    the adjusted one. With too few images to see a large difference the check says "not tested", whatever the p-value:
+    it is carried all the same, and can block after adjustment.
     """
     counted = _distinct(is_member, groups) & ~_mixed(is_member, groups)
     members, nonmembers = scores[counted & is_member], scores[counted & ~is_member]
@@ -77,9 +78,9 @@ def blind_check(
         f"A classifier that sees only the images tells {len(members):,} training from {len(nonmembers):,} held-out "
         f"images with AUC {auc.value:.3f} [{auc.lower:.3f}, {auc.upper:.3f}]; up to {ALLOWED_AUC} is allowed."
     )
-    if p_value <= ERROR_RATE:
-        return _check("failed", statement, p_value, power, auc)
-    return _check("not tested" if seen > UNDERPOWERED else "passed", statement, p_value, power, auc)
+    if seen > UNDERPOWERED:
+        return _check("not tested", statement, p_value, power, auc)
+    return _check("failed" if p_value <= ERROR_RATE else "passed", statement, p_value, power, auc)
 
 
 def blind_auc(members: ArrayLike, nonmembers: ArrayLike, level: float = 0.95) -> Estimate:

@@ -79,13 +79,15 @@ def _blocking_counts(hits: int, n: int, m: int, level: float) -> tuple[int | Non
 def holm_checks(checks: Sequence[Check], familywise: float = FAMILYWISE) -> list[Check]:
     """The same checks, p-values adjusted over all that have one, and failed where the adjusted value is <= 1%.
 
-    Checks without a p-value, and those not tested, keep their status. Where every hypothesis tested is true, any check
-    fails with probability <= ``familywise``, whatever their dependence.
+    Checks without a p-value keep their status. One that was underpowered ("not tested") belongs to the family: whether
+    it does may not depend on its p-value. It fails like any other, and never passes. Where every hypothesis tested is
+    true, any check fails with probability <= ``familywise``, whatever their dependence.
     """
-    tested = [index for index, check in enumerate(checks) if check.p_value is not None and check.status != "not tested"]
+    tested = [index for index, check in enumerate(checks) if check.p_value is not None]
     adjusted = holm([checks[index].p_value or 0.0 for index in tested])
     result = list(checks)
     for index, p_adjusted in zip(tested, adjusted, strict=True):
-        status = "failed" if p_adjusted <= familywise else "passed"
+        otherwise = "not tested" if checks[index].status == "not tested" else "passed"
+        status = "failed" if p_adjusted <= familywise else otherwise
         result[index] = checks[index].model_copy(update={"p_adjusted": float(p_adjusted), "status": status})
     return result

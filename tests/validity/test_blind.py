@@ -125,7 +125,7 @@ def test_duplicates_do_not_straddle_folds():
     grouped = blind_scores(features, is_member, pairs, "s")
     assert blind_check(grouped, is_member, pairs).status != "failed"
     ungrouped = blind_scores(features, is_member, np.arange(300), "s")  # the control: it memorises
-    assert blind_check(ungrouped, is_member, np.arange(300)).status == "failed"
+    assert blind_check(ungrouped, is_member, np.arange(300)).p_value < 0.01
     assert np.array_equal(grouped[::2], grouped[1::2])
 
 

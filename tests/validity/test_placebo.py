@@ -114,3 +114,13 @@ def test_holm_over_the_family() -> None:
     assert [c.p_adjusted for c in two] == [pytest.approx(0.008), None, pytest.approx(0.008)]
     three = holm_checks([check(0.004), check(0.5), check(0.006)])
     assert [c.status for c in three] == ["passed"] * 3
+
+
+@pytest.mark.parametrize(("p_value", "status"), [(0.004, "failed"), (0.008, "not tested"), (0.5, "not tested")])
+def test_an_underpowered_check_can_fail_and_never_passes(p_value: float, status: str) -> None:
+    # It counts in the family whatever its p-value: 2 * 0.008 > 0.01 is no failure, and no pass either.
+    weak = Check(id="blind", title="t", encoder=None, status="not tested", statement="s", p_value=p_value)
+    strong = Check(id="placebo", title="t", encoder=None, status="passed", statement="s", p_value=0.009)
+    judged = holm_checks([weak, strong])
+    assert judged[0].status == status
+    assert judged[1].status == ("failed" if status == "failed" else "passed")
