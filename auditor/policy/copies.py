@@ -29,8 +29,9 @@ def copies_rule(copies: Sequence[Competition], policy: Policy) -> Outcomed:
     """Outcome of the copy search under a policy, with reasons and what would settle a "cannot conclude".
 
     Fails if a verbatim copy exists or the lower bound X exceeds ``max_copies``. Passes only if X = 0, no item is
-    certified by any resolving encoder, the copy rate's upper bound, the floor of the competition and the recall of
-    planted copies are within policy. Cannot conclude otherwise, including when nothing was compared.
+    certified by any resolving encoder, the copy rate's upper bound, the floor of the competition, the share of groups
+    that compete and the recall of planted copies are within policy. Cannot conclude otherwise, including when nothing
+    was compared.
     """
     return combine(copies_rulings(copies, policy))
 
@@ -45,6 +46,7 @@ def copies_rulings(copies: Sequence[Competition], policy: Policy) -> list[Ruling
     if primary is None:
         return [*rulings, _not_resolving(copies)]
     rulings += [_bound(primary, policy), _certified(primary), _rate(primary, policy), _floor(primary, policy)]
+    rulings += _left_out(primary, policy)
     supporting = [other for other in copies if other is not primary and other.resolving]
     if supporting:
         rulings.append(_support(supporting))
@@ -135,6 +137,23 @@ def _floor(primary: Competition, policy: Policy) -> Ruling:
         return ruling("copies.floor", "Floor of power", "pass", f"I{statement[1:]}")
     statement = f"The held-out set is too small: {statement}"
     return ruling("copies.floor", "Floor of power", "cannot conclude", statement, _more_holdout(primary, policy))
+
+
+def _left_out(primary: Competition, policy: Policy) -> list[Ruling]:
+    """A rule only where too many duplicate groups do not compete: nothing but verbatim copies of them can be called."""
+    left_out, wanted = primary.untestable_groups + primary.uncompeting_groups, policy.power.min_coverage
+    share = primary.n_items / (primary.n_items + left_out) if primary.n_items else 0.0
+    if share >= wanted:
+        return []
+    statement = (
+        f"{left_out:,} groups of repeated or near-duplicate images do not compete, so copies of them cannot be "
+        f"certified: {percent(share)} are in the contest, where the policy asks for {percent(wanted)}."
+    )
+    remedy = (
+        "Remove repeats and near-duplicates from the training set, or hold images out by duplicate group "
+        '(`auditor split`, before training; then data.split = "group").'
+    )
+    return [ruling("copies.left-out", "Images left out of the contest", "cannot conclude", statement, remedy)]
 
 
 def _more_holdout(primary: Competition, policy: Policy) -> str:

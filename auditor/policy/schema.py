@@ -34,6 +34,7 @@ class MembershipPolicy(Section):
 class PowerPolicy(Section):
     min_coverage: Limit = 0.99
     min_planted_recall: Limit = 0.50  # lower bound
+    min_level: Limit = 0.95  # of every interval and bound that the verdict rests on
 
 
 class ValidityPolicy(Section):

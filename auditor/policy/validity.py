@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from auditor.policy.copies import primary_competition
 from auditor.policy.ruling import Precedence, Ruling, ruling
 from auditor.policy.schema import Policy
-from auditor.store.record import Check, Record
+from auditor.store.record import Check, Competition, Record
 from auditor.store.wording import percent
 
 # What each failed or missing check calls for.
@@ -32,7 +32,8 @@ def validity_rulings(record: Record, policy: Policy) -> list[Ruling]:
     made = {check.id for check in checks}
     absent = [_absent(id) for id in policy.validity.required if id not in made]
     required = frozenset(policy.validity.required)
-    return [*(_check(check, check.id in required) for check in checks), *absent, _coverage(record, policy)]
+    made_or_missed = [*(_check(check, check.id in required) for check in checks), *absent]
+    return [*made_or_missed, _coverage(record, policy), *_level(record, primary, policy)]
 
 
 def _concerns(check: Check, primary: str | None) -> bool:
@@ -69,6 +70,21 @@ def _coverage(record: Record, policy: Policy) -> Ruling:
         return ruling("power.coverage", "Coverage", "pass", statement)
     remedy = f"Find out why some {least[0]} could not be used (the record names them), repair them, and audit again."
     return ruling("power.coverage", "Coverage", "cannot conclude", statement, remedy)
+
+
+def _level(record: Record, primary: Competition | None, policy: Policy) -> list[Ruling]:
+    """A rule only where a bound that the verdict rests on holds with less confidence than the policy asks for."""
+    bounds = [] if primary is None else [primary.lower_bound, primary.copy_rate, primary.planted_recall]
+    for attack in record.membership.attacks if record.membership else []:
+        bounds += [attack.auc, attack.excess_over_blind, attack.tpr_at_1pct_fpr]
+    least = min((bound.level for bound in bounds if bound.level is not None), default=1.0)
+    if least >= policy.power.min_level:
+        return []
+    statement = (
+        f"The bounds hold with {percent(least)} confidence; the policy asks for {percent(policy.power.min_level)}."
+    )
+    remedy = f"Set copies.level to {policy.power.min_level:g} or more and audit again."
+    return [ruling("power.level", "Confidence of the bounds", "cannot conclude", statement, remedy)]
 
 
 def _shares(record: Record) -> Sequence[tuple[str, float]]:

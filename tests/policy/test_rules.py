@@ -145,3 +145,25 @@ def test_remedy_for_an_uncertain_attack_grows_the_sample_by_the_square() -> None
 def test_nothing_ruled_is_no_verdict() -> None:
     with pytest.raises(ValueError, match="nothing was ruled"):
         combine([])
+
+
+def test_groups_left_out_of_the_contest_withhold_a_pass() -> None:
+    # 200 of 20,200 groups left out is 0.9901; 203 is 0.98995.
+    assert copies_rule([competition(uncompeting_groups=197, untestable_groups=3)], POLICY).outcome == "pass"
+    verdict = copies_rule([competition(uncompeting_groups=200, untestable_groups=3)], POLICY)
+    assert verdict.outcome == "cannot conclude" and "203 groups" in verdict.reasons[0]
+    # the hole that this closes: nearly every image repeated, a handful left to compete, a floor of 1
+    few = competition(n_items=10, m_items=9_000, floor=1, uncompeting_groups=9_990, untestable_groups=0)
+    assert copies_rule([few], POLICY).outcome == "cannot conclude"
+    # a finding stands all the same
+    assert copies_rule([few.model_copy(update={"lower_bound": bound(5)})], POLICY).outcome == "fail"
+
+
+def test_bounds_of_little_confidence_do_not_pass() -> None:
+    certain, point = judge(record(), POLICY), membership(attack("loss"))
+    weak = point.attacks[0].model_copy(
+        update={"auc": centred("AUC", 0.55, 0.0).model_copy(update={"level": 0.01})},
+    )
+    verdict = judge(record(membership=point.model_copy(update={"attacks": [weak]})), POLICY)
+    assert (certain.outcome, verdict.outcome) == ("pass", "cannot conclude")
+    assert "1% confidence; the policy asks for 95%" in verdict.reason
