@@ -30,6 +30,8 @@ from auditor.store.record import SCHEMA_VERSION, EncoderInfo, Judgement, Record,
 from auditor.store.run_directory import RunDirectory, write_json
 from auditor.validity.placebo import holm_checks
 
+KEPT_POLICY = "policy.toml"  # the run's own, kept beside its record: a gate runs elsewhere, and later
+
 NOT_TESTED = [
     "Prompts: no text-conditional generation was made.",
     "Other samplers, guidance scales and numbers of steps than the one above.",
@@ -95,6 +97,8 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
         sample_images=write_samples(results.path, made.generations),
     )
     name = str(config.policy) if config.policy else DEFAULT_NAME
+    if config.policy:
+        (results.path / KEPT_POLICY).write_bytes(config.policy.read_bytes())
     record = record.model_copy(update={"judgement": judge(record, policy, name)})
     write_json(results.path / "record.json", record.model_dump(mode="json"))
     render(record, results.path)
@@ -140,7 +144,7 @@ def read_record(run_dir: Path | str) -> Record:
         got = "an unfinished run" if begun else "no run"
         raise ConfigError(str(run_dir), got, "a completed run", "Give its `auditor run` command (again).")
     try:
-        return Record.model_validate_json(file.read_text())
+        return Record.model_validate_json(file.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         got = f"{'.'.join(map(str, first['loc'])) or 'its text'}: {first['msg']}"
@@ -153,9 +157,10 @@ def judge_run(run_dir: Path | str, policy: Path | None = None) -> tuple[Record, 
 
     Args:
       run_dir: Of a completed run.
-      policy: A policy file; None = the one that the run was made with, or the default.
+      policy: A policy file; None = the one that the run was made with, as it was then, or the default.
     """
     record = read_record(run_dir)
-    asked = record.config.get("policy")
+    asked, kept = record.config.get("policy"), Path(run_dir) / KEPT_POLICY
     chosen = policy or (Path(str(asked)) if asked else None)
-    return record, judge(record, read_policy(chosen), str(chosen) if chosen else DEFAULT_NAME)
+    file = kept if policy is None and asked and kept.is_file() else chosen
+    return record, judge(record, read_policy(file), str(chosen) if chosen else DEFAULT_NAME)

@@ -32,6 +32,30 @@ def test_run_then_gate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "generation.steps: 4 -> 5" in capsys.readouterr().err
 
 
+def test_the_gate_keeps_the_policy_of_the_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A relative policy path means nothing in another folder, or another file there; an edit must be asked for."""
+    monkeypatch.chdir(tmp_path)
+    policy = Path("policy.toml")
+    policy.write_text("[probes]\nallow_pinned = true\n")
+    run = [
+        "run", str(folder / "checkpoint"), "--train", str(folder / "train"), "--holdout", str(folder / "holdout"),
+        "--probes", "16", "--steps", "2", "--salt", "s", "--no-membership", "--policy", str(policy), "--run-dir", "r",
+    ]  # fmt: skip
+    assert main(run) == 0
+    policy.write_text("[probes]\nallow_pinned = false\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    capsys.readouterr()
+    assert main(["gate", "../r", "--json"]) == 3
+    kept = capsys.readouterr().out
+    assert "which the policy allows" in kept
+    assert main(["gate", "../r", "--json", "--policy", "../policy.toml"]) == 3
+    assert "which the policy allows" not in capsys.readouterr().out
+
+
 def test_scan_prints_digests(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scan", str(folder / "checkpoint")]) == 0
     lines = capsys.readouterr().out.splitlines()
