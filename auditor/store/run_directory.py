@@ -3,6 +3,7 @@
     run.json               the specification, the salt, when it began
     ledger/<stage>.json    one entry per finished piece of work: its key, and its files with their digests
     <stage>/<name>.npy     the arrays
+    policy.toml            the policy that the run was given, if one was
     record.json            the record; report.html and report.md are projections of it
 
 A piece of work is done if and only if its ledger entry exists, carries the same key and its files still have the
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, DataError
 from auditor.store.digest import file_digest, value_digest
 
 VERSION = 1  # of what stages store
@@ -50,16 +51,16 @@ class RunDirectory:
 
         Raises:
           ConfigError: The folder holds other files, or a run of another specification (the message lists what differs).
+          DataError: Its run.json is damaged: without the salt nothing in the folder can be continued.
         """
         file = path / "run.json"
         if not file.exists():
-            if path.exists() and any(path.iterdir()):
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise ConfigError("run directory", path, "an empty folder or an earlier run", "Name another folder.")
             started = datetime.now(UTC).isoformat(timespec="seconds")
-            state = {"specification": specification, "salt": salt, "started": started}
             path.mkdir(parents=True, exist_ok=True)
-            write_json(file, state)
-        state = json.loads(file.read_text())
+            write_json(file, {"specification": specification, "salt": salt, "started": started})
+        state = read_state(file)
         changes = differences(state["specification"], json.loads(json.dumps(specification)))
         if changes:
             raise ConfigError(
@@ -117,16 +118,36 @@ class RunDirectory:
     def _done(self, stage: str, key: object) -> bool:
         if not self._ledger(stage).exists():
             return False
-        entry = self._entry(stage)
-        return entry["key"] == stage_key(stage, key) and all(
-            (self.path / file).exists() and file_digest(self.path / file) == digest
-            for file, digest in entry["files"].items()
+        try:
+            entry = self._entry(stage)
+            found, files = entry["key"], dict(entry["files"])
+        except (ValueError, TypeError, KeyError):  # a damaged entry counts as none
+            return False
+        return found == stage_key(stage, key) and all(
+            (self.path / file).is_file() and file_digest(self.path / file) == digest for file, digest in files.items()
         )
 
     def _enter(self, stage: str, key: object, files: list[Path]) -> None:
         digests = {str(file.relative_to(self.path)): file_digest(file) for file in files}
         self._ledger(stage).parent.mkdir(parents=True, exist_ok=True)
         write_json(self._ledger(stage), {"key": stage_key(stage, key), "files": digests})
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """What run.json holds: specification, salt, when it began.
+
+    Raises:
+      DataError: It is damaged.
+    """
+    try:
+        state: dict[str, Any] = json.loads(file.read_bytes())
+        texts = [state["salt"], state["started"]]
+        if isinstance(state["specification"], dict) and all(isinstance(text, str) for text in texts):
+            return state
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    expected = "the specification, salt and start of a run"
+    raise DataError(str(file), "damaged content", expected, "Name another folder, or delete this one and audit again.")
 
 
 def stage_key(stage: str, key: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, DataError
 from auditor.store.digest import file_digest, value_digest
 from auditor.store.run_directory import RunDirectory, differences
 
@@ -56,6 +56,22 @@ def test_work_without_a_ledger_entry_is_computed_anew(tmp_path: Path) -> None:
     run.arrays("stage", 1, lambda: {"x": np.zeros(2)})
     (tmp_path / "r" / "ledger" / "stage.json").unlink()
     assert run.arrays("stage", 1, lambda: {"x": np.ones(2)})["x"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"key": 1, "files": 2}', b'{"key": 1}'])
+def test_a_damaged_ledger_entry_counts_as_none(tmp_path: Path, content: bytes) -> None:
+    run = open_run(tmp_path / "r")
+    run.arrays("stage", 1, lambda: {"x": np.zeros(2)})
+    (tmp_path / "r" / "ledger" / "stage.json").write_bytes(content)
+    assert run.arrays("stage", 1, lambda: {"x": np.ones(2)})["x"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"specification": {}, "salt": 1, "started": "x"}'])
+def test_a_damaged_state_is_refused(tmp_path: Path, content: bytes) -> None:
+    open_run(tmp_path / "r")
+    (tmp_path / "r" / "run.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"run\.json: got damaged content"):
+        open_run(tmp_path / "r")
 
 
 def test_salt_is_that_of_the_beginning(tmp_path: Path) -> None:
