@@ -38,6 +38,9 @@ class FolderContainer:
         for position in positions:
             file = self._files[position]
             try:
+                if file.exists() and not file.is_file():
+                    yield "a pipe, socket or device, not a file"  # reading one could wait for ever
+                    continue
                 if file.stat().st_size > MAX_BYTES:
                     yield f"{file.stat().st_size} bytes, over the limit of {MAX_BYTES}"
                     continue

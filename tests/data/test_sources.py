@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from auditor.data import Geometry, ImageSource, open_source, pixels_of, survey
 from auditor.errors import ConfigError, DataError
@@ -105,6 +107,16 @@ def test_folder_ids_keep_the_extension_only_where_they_must(
     batch = next(open_source(tmp_path, Geometry(3, 6, 5, resize=True)).batches(9))
     assert batch.ids == ["a.png", "a.webp", "b", "deep/er/c.v2"]
     assert batch.captions == [None, None, "a caption", None]
+
+
+def test_a_pipe_among_the_images_is_unreadable_rather_than_waited_for(
+    pixels: NDArray[np.uint8], grey: Geometry, tmp_path: Path
+) -> None:
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    found = survey(open_source(tmp_path, grey)).images
+    assert found.images == 1
+    assert found.unreadable == [("pipe", "a pipe, socket or device, not a file")]
 
 
 def test_tar_captions_and_keys(
