@@ -38,7 +38,7 @@ class GenerationConfig(Section):
     sampler: Literal["ddim", "dpmpp_2m", "heun"] = "ddim"
     steps: Count = 50
     batch_size: Count = 64
-    guidance_scale: Annotated[float, Field(ge=0)] | None = None  # class-conditional checkpoints only
+    guidance_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None  # class-conditional only
     salt: str | None = None  # pin the probes; None = drawn secretly at audit time and recorded afterwards
 
 
@@ -69,7 +69,7 @@ class AuditConfig(Section):
     checkpoint: CheckpointConfig
     data: DataConfig
     generation: GenerationConfig = GenerationConfig()
-    encoders: list[EncoderConfig] = [EncoderConfig(name="pixel")]
+    encoders: Annotated[list[EncoderConfig], Field(min_length=1)] = [EncoderConfig(name="pixel")]
     copies: CopiesConfig = CopiesConfig()
     membership: MembershipConfig = MembershipConfig()
     policy: Path | None = None

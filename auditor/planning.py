@@ -29,6 +29,8 @@ from auditor.stats.power import (
 )
 from auditor.store.record import Part
 
+MOST_EXCESS = 0.5  # of an AUC over chance
+
 
 class Line(NamedTuple):
     """One question and its answer."""
@@ -73,6 +75,10 @@ class Plan(Part):
                 f"images instead of {self.competition:,}"
             )
         resolved = "can be reported" if self.tpr_resolved else "cannot be reported: fewer than 100 non-members"
+        if self.auc_excess < MOST_EXCESS:
+            excess = f"an excess of {self.auc_excess:.3f} is found with 80% power"
+        else:
+            excess = "no excess is found with 80% power: too few images"
         return [
             Line("training set", f"{self.training_images:,} images, {self.training_distinct:,} distinct"),
             Line(
@@ -84,7 +90,7 @@ class Plan(Part):
             Line("copies: floor", floor),
             Line("copies: bound", f"k copies found and no held-out hit prove at least k - {self.null_bound:,} (95%)"),
             Line("copies: rate", f"no hit at all bounds the copy rate at {self.zero_hit_rate:.3%} (95%)"),
-            Line("membership: AUC", f"an excess of {self.auc_excess:.3f} is found with 80% power"),
+            Line("membership: AUC", excess),
             Line("membership: tail", f"TPR at 1% FPR {resolved} ({self.nonmembers_reported:,} non-members reported)"),
             Line(
                 "denoiser evaluations",

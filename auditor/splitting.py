@@ -42,7 +42,7 @@ def split(
     Raises:
       ConfigError: ``out`` holds files, or there are too few images.
     """
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError("split folder", out, "an empty folder", "Name another folder with --out.")
     salt = salt or draw_salt()
     source = open_source(images, Geometry(3, SIDE, SIDE, resize=True))

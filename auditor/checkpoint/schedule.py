@@ -78,7 +78,11 @@ def betas(config: Config) -> torch.Tensor:
     total = train_timesteps(config)
     trained = config.get("trained_betas")
     if trained is not None:
-        beta = torch.tensor(trained, dtype=torch.float32)
+        try:
+            beta = torch.tensor(trained, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
+            got = repr(trained)[:80]
+            raise CheckpointError("scheduler: trained_betas", got, f"{total} numbers", "Correct the list.") from error
         if beta.shape != (total,):
             raise CheckpointError("scheduler: trained_betas", list(beta.shape), f"[{total}]", "Correct the list.")
         return beta

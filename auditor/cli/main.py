@@ -45,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
-        _say(error.format_message())
+        message = error.format_message()
+        if message.startswith("Usage:"):  # no command at all: click answers with the help, which has lines
+            click.echo(message, err=True)
+        else:
+            _say(message)
         return EXIT_USAGE
     except AuditError as error:
         _say(str(error))
@@ -53,11 +57,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted: the run directory is whole. The same command goes on from here.")
         return EXIT_INTERRUPTED
+    except OSError as error:
+        if os.environ.get("AUDITOR_DEBUG"):
+            raise
+        _say(str(_unusable(error)))
+        return EXIT_ERROR
     except Exception as error:
         if os.environ.get("AUDITOR_DEBUG"):
             raise
         _say(f"internal error: {type(error).__name__}: {error}. Set AUDITOR_DEBUG=1 for the traceback.")
         return EXIT_ERROR
+
+
+def _unusable(error: OSError) -> AuditError:
+    """What the operating system refused, such as a name too long, a folder without permission, or a full disk."""
+    subject = str(error.filename) if error.filename is not None else "system"
+    reason = error.strerror or type(error).__name__
+    return AuditError(subject, reason, "a path that can be read or written", "Correct the path, or free it for use.")
 
 
 def _say(text: str) -> None:

@@ -94,9 +94,19 @@ def _encoder(text: str, here: Path) -> dict[str, str]:
 
 
 def _assign(raw: dict[str, Any], dotted: str, value: object) -> None:
+    """Set one dotted key.
+
+    Raises:
+      ConfigError: What stands before a dot is a value, not a section.
+    """
     *sections, key = dotted.split(".")
     for section in sections:
         raw = raw.setdefault(section, {})
+        if not isinstance(raw, dict):
+            remedy = "`auditor init` prints them all."
+            raise ConfigError(
+                f"options: {dotted}", f"a key below {section}, which is no section", "a documented key", remedy
+            )
     raw[key] = value
 
 

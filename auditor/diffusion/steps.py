@@ -78,6 +78,6 @@ def read_ladder(denoiser: Denoiser, ladder: Sequence[int]) -> list[Rung]:
     if rungs[-1].noise == 0:
         raise ConfigError("ladder", f"noise scale 0 at t={rungs[-1].t}", "noise on every rung", "Drop that rung.")
     if rungs[0].signal == 0 and denoiser.prediction_type is PredictionType.EPSILON:
-        remedy = "Correct prediction_type, or start lower with spacing 'leading'."
+        remedy = "Correct prediction_type or rescale_betas_zero_snr of the scheduler."
         raise ConfigError("ladder", f"no signal at t={rungs[0].t}", "signal, for an epsilon network", remedy)
     return [*rungs, Rung(CLEAN, 1.0, 0.0)]

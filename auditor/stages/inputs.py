@@ -11,13 +11,17 @@ from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
 from auditor.config import AuditConfig
 from auditor.data import Geometry, ImageSource, open_source, survey
+from auditor.diffusion.steps import read_ladder
 from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
-from auditor.errors import ConfigError
+from auditor.errors import CheckpointError, ConfigError
+from auditor.membership.base import training_time
 from auditor.stages.slices import SliceSizes, slice_sizes
 from auditor.store.record import ImageSet
 
 MAX_OVERLAP = 0.001  # share of the held-out set that may also stand in the training set
+LEAST_TRAINING = 2  # distinct training images
+LEAST_MEMBERS = 2  # for calibration, and for the report
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def open_inputs(config: AuditConfig) -> Inputs:
             raise ConfigError("images", path, "a file or folder that exists", "Correct the path.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     checkpoint = load(scanned, device=device)
+    refuse_unfit_options(config, checkpoint)
+    try_network(checkpoint, device)
     channels, height, width = checkpoint.codec.pixel_shape
     geometry = Geometry(channels, height, width, resize=config.data.resize)
     encoders = [
@@ -81,9 +87,49 @@ def open_inputs(config: AuditConfig) -> Inputs:
     ]
     train, holdout = (open_images(path, geometry, config) for path in paths)
     refuse_overlap(train, holdout)
+    refuse_few_training(config, train)
     nonmembers = config.membership.nonmembers if config.membership.enabled else None
     sizes = slice_sizes(train.info.distinct, holdout.info.distinct, nonmembers)
     return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes)
+
+
+def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> None:
+    """Options that this checkpoint's schedule or labels do not allow, before anything is spent on the others.
+
+    Raises:
+      ConfigError: More steps than training times, a first step without signal, guidance without a null label, or
+        membership on a schedule too short for it.
+    """
+    schedule, steps = checkpoint.denoiser.schedule, config.generation.steps
+    if steps > len(schedule):
+        expected = f"at most {len(schedule)}, the checkpoint's training times"
+        raise ConfigError("generation.steps", steps, expected, "Take fewer steps.")
+    read_ladder(checkpoint.denoiser, schedule.ladder(steps))
+    if config.generation.guidance_scale is not None:
+        checkpoint.guided(config.generation.guidance_scale)
+    if config.membership.enabled:
+        training_time(schedule, 0)
+
+
+@torch.inference_mode()
+def try_network(checkpoint: LoadedCheckpoint, device: str) -> None:
+    """One call of the network at the size its configuration states.
+
+    Raises:
+      CheckpointError: It cannot be called there, or answers in another shape.
+    """
+    denoiser, shape = checkpoint.denoiser, checkpoint.denoiser.sample_shape
+    zero = torch.zeros(1, dtype=torch.int64, device=device)
+    size = "x".join(map(str, shape))
+    try:
+        output = denoiser(torch.zeros(1, *shape, device=device), zero, None if checkpoint.num_classes is None else zero)
+        found = f"an output of {'x'.join(map(str, output.shape[1:]))}"
+        fits = tuple(output.shape[1:]) == tuple(shape)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        found, fits = (str(error).splitlines() or [type(error).__name__])[0][:200], False
+    if not fits:
+        remedy = "Correct sample_size and the channels in config.json."
+        raise CheckpointError(checkpoint.info.path, found, f"a network that takes and gives {size}", remedy)
 
 
 def open_images(path: Path, geometry: Geometry, config: AuditConfig) -> Images:
@@ -92,6 +138,23 @@ def open_images(path: Path, geometry: Geometry, config: AuditConfig) -> Images:
     source = open_source(path, geometry, id_column=data.id_column, image_column=data.image_column)
     info, digests = survey(source)
     return Images(source, info, digests)
+
+
+def refuse_few_training(config: AuditConfig, train: Images) -> None:
+    """Two distinct training images are the least that can be told from others; membership calibrates on two besides.
+
+    Raises:
+      ConfigError: There are fewer.
+    """
+    distinct, remedy = train.info.distinct, "Give the whole training set"
+    if distinct < LEAST_TRAINING:
+        raise ConfigError("training set", f"{distinct} distinct images", f"at least {LEAST_TRAINING}", f"{remedy}.")
+    members = min(config.membership.members, distinct)
+    calibrated = round(config.membership.calibration * members)
+    if config.membership.enabled and min(calibrated, members - calibrated) < LEAST_MEMBERS:
+        got = f"{calibrated} members for calibration and {members - calibrated} for the report, of {distinct} images"
+        without = f"{remedy}, change membership.members or .calibration, or leave membership out."
+        raise ConfigError("membership", got, f"at least {LEAST_MEMBERS} of each", without)
 
 
 def refuse_overlap(train: Images, holdout: Images) -> None:

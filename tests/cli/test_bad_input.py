@@ -103,6 +103,47 @@ def unknown_prediction(folder: Path) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), "prediction_type": "flow"}))
 
 
+def odd_size(folder: Path) -> None:
+    """A sample size that two halvings do not bring back: only calling the network shows it."""
+    file = folder / "checkpoint" / "unet" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "sample_size": 9}))
+
+
+def change_scheduler(folder: Path, **entries: object) -> None:
+    file = folder / "checkpoint" / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+
+
+def betas_that_are_text(folder: Path) -> None:
+    change_scheduler(folder, trained_betas="abc")
+
+
+def short_schedule(folder: Path) -> None:
+    change_scheduler(folder, num_train_timesteps=50)
+
+
+def no_signal_at_the_start(folder: Path) -> None:
+    change_scheduler(folder, rescale_betas_zero_snr=True)
+
+
+def keep_training(folder: Path, count: int) -> None:
+    for file in sorted((folder / "train").iterdir())[count:]:
+        file.unlink()
+
+
+def one_training_image(folder: Path) -> None:
+    keep_training(folder, 1)
+
+
+def three_training_images(folder: Path) -> None:
+    keep_training(folder, 3)
+
+
+def black_training_images(folder: Path) -> None:
+    for file in (folder / "train").iterdir():
+        Image.new("L", (8, 8)).save(file)
+
+
 FAULTS: list[tuple[Callable[[Path], None], int, str]] = [
     (no_checkpoint, 4, "checkpoint"),
     (no_images, 4, "train"),
@@ -118,6 +159,13 @@ FAULTS: list[tuple[Callable[[Path], None], int, str]] = [
     (python_code, 5, "pipeline.py"),
     (unknown_class, 5, "EvilPipeline"),
     (unknown_prediction, 2, "flow"),
+    (odd_size, 2, "a network that takes and gives 1x9x9"),
+    (betas_that_are_text, 2, "trained_betas: got 'abc'; expected 200 numbers"),
+    (short_schedule, 4, "got 50 training times"),
+    (no_signal_at_the_start, 4, "no signal at t=199"),
+    (one_training_image, 4, "got 1 distinct images; expected at least 2"),
+    (three_training_images, 4, "got 1 members for calibration and 2 for the report, of 3 images"),
+    (black_training_images, 4, "got 1 distinct images; expected at least 2"),
 ]
 
 
@@ -146,6 +194,17 @@ def test_unreadable_images_are_counted_not_dropped(inputs: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["unreadable"] == 2
 
 
+def test_a_plan_does_not_promise_an_excess_that_no_auc_can_have(
+    inputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(inputs)) == 0
+    assert "an excess of 0." in capsys.readouterr().out
+    keep_training(inputs, 6)
+    more = ["--set", "membership.calibration=0.7"]
+    assert main(command(inputs, *more)) == 0
+    assert "no excess is found with 80% power" in capsys.readouterr().out
+
+
 def test_other_sizes_are_accepted_with_resize(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     colour(inputs)
     large(inputs)
@@ -166,6 +225,13 @@ def test_other_sizes_are_accepted_with_resize(inputs: Path, capsys: pytest.Captu
         (["gate", "nowhere"], "no run"),
         (["report", "nowhere"], "no run"),
         (["frobnicate"], "frobnicate"),
+        (["run", "x", "--train", "t", "--holdout", "h", "--set", "data.train.x=1"], "train, which is no section"),
+        (["run", "x", "--train", "t", "--holdout", "h", "--set", "encoders=[]"], "encoders: got []"),
+        (
+            ["run", "x", "--train", "t", "--holdout", "h", "--set", "generation.guidance_scale=inf"],
+            "guidance_scale: got inf",
+        ),
+        ([], "\n  gate  "),
     ],
 )
 def test_usage(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,6 +239,51 @@ def test_usage(arguments: list[str], words: str, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr()
     assert words in printed.err
     assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--steps", "201"], "generation.steps: got 201; expected at most 200"),
+        (["--set", "generation.guidance_scale=2"], "a checkpoint without a null label"),
+    ],
+)
+def test_options_that_the_checkpoint_does_not_allow(
+    sound: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert main([*command(sound), *options]) == 4
+    assert words in capsys.readouterr().err
+
+
+def test_a_short_schedule_is_accepted_without_membership(inputs: Path) -> None:
+    short_schedule(inputs)
+    assert main([*command(inputs), "--no-membership"]) == 0
+
+
+@pytest.mark.parametrize("arguments", [["gate", "x" * 300], ["run", "x" * 300 + ".toml"], ["scan", "x" * 300]])
+def test_what_the_system_refuses_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and ": got File name too long; expected " in printed
+
+
+@pytest.mark.parametrize("kind", ["run", "split"])
+def test_a_file_in_place_of_a_folder(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    run = ["run", *command(sound)[1:], "--run-dir", str(file)]
+    assert main(run if kind == "run" else ["split", str(sound / "train"), "--out", str(file)]) == 4
+    assert "expected an empty folder" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]"])
+def test_a_damaged_record(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
+    (tmp_path / "record.json").write_bytes(content)
+    assert main(["gate", str(tmp_path)]) == 4
+    assert "expected a record of schema 1" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_makes_nan_is_refused(
