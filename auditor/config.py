@@ -56,7 +56,12 @@ class CopiesConfig(Section):
 
 class MembershipConfig(Section):
     enabled: bool = True
-    attacks: list[Literal["loss", "secmi", "pia", "pian"]] = ["loss", "secmi", "pia", "pian"]
+    attacks: list[Literal["loss", "secmi", "pia", "pian", "sima", "pfami", "small_noise", "rediffuse"]] = [
+        "loss",
+        "secmi",
+        "pia",
+        "pian",
+    ]
     members: Count = 1000
     nonmembers: Count = 1000
     calibration: Share = 0.3  # share of both used to choose each attack's variant

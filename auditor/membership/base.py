@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from auditor.diffusion.evaluations import Request
 from auditor.diffusion.schedule import NoiseSchedule
 from auditor.diffusion.sweep import Rounds, Samples
 from auditor.errors import ConfigError
@@ -49,6 +50,24 @@ def training_time(schedule: NoiseSchedule, published: int) -> int:
         return min(round(published * len(schedule) / REFERENCE_TIMES), len(schedule) - 1)
     alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, REFERENCE_TIMES))[published]
     return int(np.argmin(np.abs(np.log(schedule.sigma) - 0.5 * np.log(1 / alpha_bar - 1))))
+
+
+def noised(samples: Samples, x0: torch.Tensor, published: int, draw: int = 0) -> tuple[Request, torch.Tensor]:
+    """The request for a x0 + s eps at a published time, and its eps.
+
+    The noise belongs to (image, published time, draw), whichever attack asks: attacks that noise the same image at the
+    same time share the evaluation.
+
+    Args:
+      samples: Whose noise and schedule to take.
+      x0: The images themselves or a changed version of them, Float[B C H W].
+      published: A time of DDPM's 1,000.
+      draw: Which of several independent noises.
+    """
+    t = training_time(samples.schedule, published)
+    signal, noise = float(samples.schedule.signal_scale[t]), float(samples.schedule.noise_scale[t])
+    eps = samples.noise(f"membership/loss/{published}/{draw}")
+    return Request(signal * x0 + noise * eps, t), eps
 
 
 def mean_power(error: torch.Tensor, power: int) -> torch.Tensor:

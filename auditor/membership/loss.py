@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from auditor.diffusion.evaluations import Request
 from auditor.diffusion.sweep import Rounds, Samples
-from auditor.membership.base import ATTACKS, mean_power, training_time
+from auditor.membership.base import ATTACKS, mean_power, noised
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,9 @@ class DenoisingLoss:
         """One round: all times and draws together."""
         requests, noises = [], []
         for published in self.times:
-            t = training_time(samples.schedule, published)
-            signal, noise = samples.schedule.signal_scale[t], samples.schedule.noise_scale[t]
             for draw in range(self.draws):
-                eps = samples.noise(f"membership/loss/{published}/{draw}")
-                requests.append(Request(float(signal) * samples.x0 + float(noise) * eps, t))
+                request, eps = noised(samples, samples.x0, published, draw)
+                requests.append(request)
                 noises.append(eps)
         answers = yield requests
         losses = torch.stack(

@@ -6,7 +6,10 @@ import math
 
 from auditor.store.record import Estimate
 
-ATTACK_NAMES = {"loss": "Denoising loss", "secmi": "SecMI", "pia": "PIA", "pian": "PIAN"}
+ATTACK_NAMES = {
+    "loss": "Denoising loss", "secmi": "SecMI", "pia": "PIA", "pian": "PIAN", "sima": "SimA", "pfami": "PFAMI",
+    "small_noise": "Small-noise aggregation", "rediffuse": "ReDiffuse",
+}  # fmt: skip
 
 
 def percent(share: float) -> str:

@@ -19,8 +19,12 @@ from auditor.membership import ATTACKS
 
 EVERY = [ATTACKS[name] for name in ATTACKS]
 # loss: 3 times. pia: x0 at t = 0, then 3. pian: the same first, then 3. secmi: 0, 10, ..., 100, its first shared too.
-FLOOR = 3 + (1 + 3) + 3 + (11 - 1)
-UNSHARED = {"loss": 3, "pia": 4, "pian": 4, "secmi": 11}
+# sima: 3 times. pfami: 10 times and 2 images, 3 shared with loss. small_noise: 5 from each of 3 times, the first shared
+# with pfami. rediffuse: 10 from t = 100 and 20 from t = 200, a first one of each shared with loss.
+FLOOR = 3 + (1 + 3) + 3 + (11 - 1) + 3 + (20 - 3) + (15 - 3) + (30 - 2)
+UNSHARED = {
+    "loss": 3, "pia": 4, "pian": 4, "secmi": 11, "sima": 3, "pfami": 20, "small_noise": 15, "rediffuse": 30,
+}  # fmt: skip
 
 
 def batched(x0: torch.Tensor, size: int, order: list[int] | None = None):
