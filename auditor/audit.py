@@ -93,7 +93,7 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
         membership=tested.membership,
         copies_outcome=copies_rule(competitions, policy),
         membership_outcome=membership_rule(tested.membership, policy),
-        not_tested=NOT_TESTED + notes,
+        not_tested=NOT_TESTED + notes + tested.notes,
         sample_images=write_samples(results.path, made.generations),
     )
     name = str(config.policy) if config.policy else DEFAULT_NAME

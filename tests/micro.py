@@ -31,14 +31,14 @@ def write_picture(path: Path, rng: np.random.Generator) -> None:
 
 
 def write_checkpoint(path: Path, **changes: object) -> None:
-    """An untrained DDPM pipeline of 8x8 greyscale images, seeded."""
+    """An untrained DDPM pipeline of 8x8 greyscale images, seeded; ``changes`` go to the network."""
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         unet = UNet2DModel(
             sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16),
-            norm_num_groups=4, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
+            norm_num_groups=4, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, **changes,
         )  # fmt: skip
     DDPMPipeline(unet=unet, scheduler=DDPMScheduler(num_train_timesteps=200)).save_pretrained(path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Tested:
 
     membership: Membership | None
     checks: list[Check]
+    notes: list[str] = field(default_factory=list)  # what was not tested
 
 
 def test_membership(
@@ -77,17 +78,39 @@ def test_membership(
     if not asked:
         return Tested(None, checks)
     total = len(members) + len(nonmembers)
+    unlabelled = count_unlabelled(inputs, members, nonmembers)
     with show.stage(f"membership of {total} images", total, "image") as meter:
         sides = []
         for images, ids, name, seen in (
             (inputs.train, members, "members", blind[is_member]),
             (inputs.holdout, nonmembers, "nonmembers", blind[~is_member]),
         ):
-            table = attack(run, inputs, images, ids, name, config, seed, meter)
+            table = attack(run, inputs, images, ids, name, config, seed, unlabelled == 0, meter)
             calibration = calibration_slice(table.ids, config.membership.calibration, f"{seed}/{name}")
             sides.append(Side(table, seen[table.positions], calibration))
     record = membership_record(*sides, level=config.copies.level)
-    return Tested(record, checks)
+    return Tested(record, checks, label_notes(unlabelled, total))
+
+
+def count_unlabelled(inputs: Inputs, members: list[str], nonmembers: list[str]) -> int:
+    """How many images a class-conditional checkpoint has no true class for; 0 for an unconditional one."""
+    classes, count = inputs.checkpoint.num_classes, 0
+    if classes is None:
+        return 0
+    for images, ids in ((inputs.train, members), (inputs.holdout, nonmembers)):
+        for batch in images.source.batches(PART, only=frozenset(ids)):
+            count += sum(stated_class(caption, classes) is None for caption in batch.captions)
+    return count
+
+
+def label_notes(unlabelled: int, total: int) -> list[str]:
+    """What the record says where membership was tested without the classes that the images were trained under."""
+    if unlabelled == 0:
+        return []
+    return [
+        f"Membership under the true classes: {unlabelled:,} of {total:,} images state no class number as caption, so "
+        "that members and non-members alike were tested under classes drawn at random, where signals are weaker."
+    ]
 
 
 def attack(
@@ -98,6 +121,7 @@ def attack(
     name: str,
     config: AuditConfig,
     seed: str,
+    labelled: bool,
     meter: Meter,
 ) -> ScoreTable:
     """Scores of one side, in parts that survive a kill."""
@@ -108,10 +132,11 @@ def attack(
         key = {
             "checkpoint": inputs.scan.digest, "set": images.info.digest, "ids": value_digest(part), "seed": seed,
             "attacks": [repr(attack) for attack in attacks], "batch": config.generation.batch_size,
+            "labelled": labelled,
         }  # fmt: skip
 
         def compute(part: list[str] = part) -> dict[str, Any]:
-            batch = batches(inputs, images, part, f"{name}/{seed}")
+            batch = batches(inputs, images, part, f"{name}/{seed}", labelled)
             size = config.generation.batch_size
             return to_plain(sweep(inputs.checkpoint.denoiser, batch, attacks, seed=f"{seed}/{name}", batch_size=size))
 
@@ -137,23 +162,35 @@ def from_plain(plain: dict[str, Any]) -> ScoreTable:
     return ScoreTable(**(plain | {"scores": scores, "positions": positions, "unscored": unscored}))
 
 
-def batches(inputs: Inputs, images: Images, ids: list[str], stream: str) -> Iterator[Batch]:
-    """The named images as one batch in model space, with labels for a class-conditional checkpoint."""
+def batches(inputs: Inputs, images: Images, ids: list[str], stream: str, labelled: bool) -> Iterator[Batch]:
+    """The named images as one batch in model space, with labels for a class-conditional checkpoint.
+
+    Labels are the captions' only if all members and all non-members state one (``labelled``): true classes on one side
+    and random ones on the other would look like membership.
+    """
     read = next(iter(images.source.batches(len(ids), only=frozenset(ids))))
     x0 = inputs.checkpoint.codec.to_model(read.pixels)
     classes = inputs.checkpoint.num_classes
     if classes is None:
         yield read.ids, x0, None
         return
-    labels = [label_of(name, text, stream, classes) for name, text in zip(read.ids, read.captions, strict=True)]
+    texts = read.captions if labelled else [None] * len(read.ids)
+    labels = [label_of(name, text, stream, classes) for name, text in zip(read.ids, texts, strict=True)]
     yield read.ids, x0, torch.tensor(labels).to(x0.device)
 
 
 def label_of(name: str, caption: str | None, stream: str, classes: int) -> int:
     """The class that a caption names by its number; else one that depends on the image's id and nothing else."""
-    if caption is not None and caption.strip().isdecimal() and int(caption) < classes:
-        return int(caption)
+    stated = stated_class(caption, classes)
+    if stated is not None:
+        return stated
     return int(value_digest([stream, name])[:12], 16) % classes
+
+
+def stated_class(caption: str | None, classes: int) -> int | None:
+    """The class that a caption names by its number, if it is one of the checkpoint's."""
+    text = (caption or "").strip()
+    return int(text) if text.isdecimal() and len(text) < 10 and int(text) < classes else None
 
 
 def distinct(images: Images, ids: Sequence[str]) -> list[str]:
