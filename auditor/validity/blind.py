@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auditor.errors import DataError
 from auditor.probes import generator
 from auditor.stats.delong import OUT_OF_FOLD_VARIANCE, auc_exceeds, auc_interval
 from auditor.stats.power import detectable_auc_excess
@@ -42,7 +43,7 @@ def blind_scores(
       folds: Most folds; fewer if a side has fewer groups.
 
     Raises:
-      ValueError: A side has fewer than two groups.
+      DataError: A side has fewer than two groups.
     """
     side_of, fold_of = _distinct(is_member, groups), _deal_folds(is_member, groups, seed, folds)
     scores = np.empty(len(features))
@@ -121,7 +122,8 @@ def _deal_folds(is_member: NDArray[np.bool_], groups: NDArray[np.int64], seed: s
     sides = [np.setdiff1d(groups[is_member], mixed), np.setdiff1d(groups[~is_member], mixed)]
     fewest = min(len(side) for side in sides)
     if fewest < 2:
-        raise ValueError(f"blind baseline: got {fewest} distinct images on one side; expected at least 2")
+        got = f"{fewest} distinct images on one side (near-duplicates count once, those on both sides not)"
+        raise DataError("blind baseline", got, "at least 2", "Give more images that are no near-duplicates.")
     draw = generator(seed, "blind/folds")
     fold_of_group: dict[int, int] = {}
     for side in (*sides, mixed):

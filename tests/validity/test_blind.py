@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from auditor.errors import DataError
 from auditor.stats.roc import auc
 from auditor.validity.blind import blind_check, blind_scores
 from auditor.validity.image_statistics import image_statistics
@@ -142,7 +143,7 @@ def test_too_few_images_are_not_tested(garments):
 
 
 def test_too_few_groups_are_refused(garments):
-    with pytest.raises(ValueError, match="distinct images"):
+    with pytest.raises(DataError, match="distinct images"):
         blind_scores(image_statistics(garments), HALF, np.where(HALF, 0, np.arange(N)), "s")
 
 
