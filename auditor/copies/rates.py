@@ -40,25 +40,31 @@ def planted_recall(found: Mapping[str, NDArray[np.bool_]], level: float) -> Esti
     )
 
 
-def copy_rate(landing: int, generations: int, recall: Estimate, level: float) -> Estimate:
-    """Share of generations that land on copied items, its upper bound corrected for copies that the search misses.
+def copy_rate(landing: int, possible: int, generations: int, recall: Estimate, level: float) -> Estimate:
+    """Share of generations that land on copied items, its upper bound corrected for copies that were missed.
+
+    A single item that no competition can certify may still be what half of the generations show. So the value and the
+    lower end count what is certified or verbatim, the upper end also items that may be copied.
 
     Args:
       landing: Generations whose nearest pool image is a certified or verbatim item.
+      possible: These, and generations on items that may be copied (:func:`auditor.copies.summary.possible_copies`).
       generations: Independent generations, at least 1.
       recall: Of planted copies; the bound is divided by its lower bound, and is 1 where that is 0 or missing.
       level: Confidence of the interval, and of the recall's bound. Without a landing it is one-sided:
         upper = 1 - (1 - level)^(1 / generations), before the division.
     """
-    interval = clopper_pearson(landing, generations, level, "upper" if landing == 0 else "two-sided")
-    upper = min(1.0, interval.upper / recall.lower) if recall.lower else 1.0
+    lower = clopper_pearson(landing, generations, level, "two-sided").lower
+    most = clopper_pearson(possible, generations, level, "upper" if possible == 0 else "two-sided").upper
+    upper = min(1.0, most / recall.lower) if recall.lower else 1.0
     return Estimate(
         name="copy rate",
         value=landing / generations,
-        lower=interval.lower,
+        lower=lower,
         upper=upper,
         level=level,
-        method="Clopper-Pearson, upper end divided by the lower bound of the planted copies' recall",
+        method=f"Clopper-Pearson, the upper end over {possible} generations on items that are "
+        "certified, verbatim or may be copied, divided by the lower bound of the planted copies' recall",
         n=generations,
         unit="share of generations",
     )

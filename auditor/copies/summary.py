@@ -19,6 +19,7 @@ from auditor.stats.bounds import DEPTH
 from auditor.store.record import Competition, Curve, Estimate
 
 HISTOGRAM_BINS = 60
+DOMINANT_SHARE = 0.01  # of the generations, landing on one training item
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def summarise(
     groups, tiers, contest, landing = found.groups, found.tiers, found.contest, found.landing
     copied = tiers.is_verbatim | tiers.is_certified
     landed = (landing.on_item & copied[landing.item]) | tiers.generation_is_verbatim
+    possible = landed | (landing.on_item & possible_copies(found)[landing.item])
     return Competition(
         encoder=encoder,
         n_items=contest.n,
@@ -71,13 +73,29 @@ def summarise(
         suspects=int(tiers.is_suspect.sum()),
         lower_bound=reproduced_at_least(contest, level, found.resolving),
         floor=contest.floor,
-        copy_rate=copy_rate(int(landed.sum()), len(generations), found.recall, level),
+        copy_rate=copy_rate(int(landed.sum()), int(possible.sum()), len(generations), found.recall, level),
         planted_recall=found.recall,
         recall_by_transformation=found.recall_by_transformation,
         uncalibrated=published_figures(pool, generations, landing, level),
         scores=score_histogram(found.items, groups, found.competes),
         evidence=list_evidence(pool, groups, found.items, contest, tiers, landing, evidence),
     )
+
+
+def possible_copies(found: Measured) -> NDArray[np.bool_]:
+    """Bool[I]: training items that may be copied though no competition certifies them, one item being too few for any.
+
+    Either as near to a generation as a planted copy is to its original; or nearer than any held-out item came to one,
+    and shown by at least one generation in a hundred.
+    """
+    items, kind = found.items, found.groups.kind
+    held_out = items.score[found.competes & items.is_hit & (kind == GroupClass.HELD_OUT)]
+    shown = found.landing.counts(len(kind)) >= DOMINANT_SHARE * len(found.landing.item)
+    beyond = items.score > held_out.max(initial=-1.0)
+    suspicious: NDArray[np.bool_] = (
+        items.is_hit & (kind != GroupClass.HELD_OUT) & ((items.score >= found.copy_floor) | (beyond & shown))
+    )
+    return suspicious
 
 
 def reproduced_at_least(contest: Contest, level: float, resolving: bool) -> Estimate:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from auditor.policy.ruling import Precedence, Ruling, combine, ruling
 from auditor.policy.schema import Policy
-from auditor.store.record import Competition, Outcomed
+from auditor.store.record import Competition, Estimate, Outcomed
 from auditor.store.wording import count, missing, percent
 
 RETRAIN = (
@@ -110,10 +110,22 @@ def _rate(primary: Competition, policy: Policy) -> Ruling:
     statement = f"At most {percent(rate.upper)} of generations are copies; the policy allows {percent(allowed)}."
     if rate.upper <= allowed:
         return ruling(id, title, "pass", statement)
-    if rate.value is None or rate.value > 0:
-        remedy = "Some generations do land on training images; more probes narrow the interval but do not remove them."
+    if rate.value is None or rate.value > 0 or rate.upper > _bound_without_hits(primary, rate):
+        remedy = (
+            "Some generations are as near to a training image as a copy is: look at the evidence listed first. "
+            "More probes narrow the interval but do not remove them."
+        )
         return ruling(id, title, "cannot conclude", statement, remedy)
     return ruling(id, title, "cannot conclude", statement, _more_probes(primary, policy))
+
+
+def _bound_without_hits(primary: Competition, rate: Estimate) -> float:
+    """The copy rate's upper end if no generation were near a training image, with a margin for rounding."""
+    recall = primary.planted_recall.lower
+    if not recall or not rate.n or not rate.level:
+        return 1.0
+    without_hits = -math.expm1(math.log1p(-rate.level) / rate.n)
+    return 1.0000001 * min(1.0, without_hits / recall)
 
 
 def _more_probes(primary: Competition, policy: Policy) -> str:
