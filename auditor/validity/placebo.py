@@ -14,11 +14,6 @@ LEAST_QUERIES = 50
 FAMILYWISE = 0.01  # probability that any blocking check stops an honest audit
 
 
-def placebo_count(training_hits: int, available: int) -> int:
-    """How many placebo images to use: as many as there are training hits, at least 50, at most what there is."""
-    return min(available, max(LEAST_QUERIES, training_hits))
-
-
 def placebo_p_value(training_hits: int, holdout_hits: int, n: int, m: int) -> float:
     """Two-sided p-value of a split of hits, given their sum, against n training and m held-out items.
 

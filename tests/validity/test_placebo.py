@@ -12,7 +12,7 @@ from scipy.stats import binom, hypergeom
 from auditor.copies.groups import competing, duplicate_groups
 from auditor.copies.placebo_hits import placebo_hits
 from auditor.store.record import Check
-from auditor.validity.placebo import holm_checks, placebo_check, placebo_count, placebo_p_value
+from auditor.validity.placebo import holm_checks, placebo_check, placebo_p_value
 from tests.copies.worlds import labels, pool_of, population
 
 REPETITIONS, QUERIES = 500, 60
@@ -96,10 +96,6 @@ def test_the_power_text_names_the_counts_that_block() -> None:
     least = int(check.power.split(" or more")[0])
     assert placebo_check("pixel", 60, least, 50 - least, 1_000, 1_000).status == "failed"
     assert placebo_check("pixel", 60, least - 1, 51 - least, 1_000, 1_000).status == "passed"
-
-
-def test_as_many_queries_as_training_hits() -> None:
-    assert [placebo_count(hits, 300) for hits in (0, 120, 900)] == [50, 120, 300]
 
 
 def test_holm_over_the_family() -> None:
