@@ -1,0 +1,198 @@
+"""The comparison: what the same probe noise says about several checkpoints. Reports read this and nothing else.
+
+A *column* is a checkpoint under one sampler, or the closed-form memorizer of a training set; every column answers the
+same probes. Larger similarity = closer, everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from auditor.store.record import Checkpoint, Curve, EncoderInfo, Estimate, ImageSet, Part
+
+COMPARISON_VERSION: Literal[1] = 1  # raise it with any change of a field's name, order or meaning
+
+Regime = Literal["memorization", "transition", "generalization", "cannot conclude"]
+DataRelation = Literal["same", "disjoint", "overlapping", "unknown"]  # of two columns' training sets, by pixels
+Kind = Literal["checkpoint", "memorizer"]
+
+
+class ComparedModel(Part):
+    """A checkpoint, and what it was trained on as far as the user said."""
+
+    name: str
+    checkpoint: Checkpoint
+    training: ImageSet | None
+    size: int | None  # position on the curve: distinct training images, or what the user gave
+    step: int | None  # position on a curve along one training
+    base: str | None  # name of the model that it was fine-tuned from
+
+
+class Column(Part):
+    """One answer to the probes."""
+
+    name: str  # unique: the model's name, with the sampler where several are compared
+    model: str  # name of a ComparedModel; of a memorizer, the model whose training set and schedule it has
+    kind: Kind
+    sampler: str
+    steps: int
+    generations: int  # finite ones
+    denoiser_evaluations: int
+
+
+class Reproducibility(Part):
+    """Two columns on the same probes, under one encoder.
+
+    Similarity is the cosine of embeddings; *centred* where each column's mean embedding was taken off first, so that
+    it is 0 on average between answers to different noise.
+    """
+
+    encoder: str
+    left: str  # column names
+    right: str
+    data: DataRelation
+    probes: int  # that both answered
+    matched: Estimate  # mean centred similarity on the same noise
+    mismatched: Estimate  # the same on different noise
+    rp_published: Estimate  # share of probes whose similarity, not centred, exceeds 0.6 (Zhang et al. 2024)
+    rp: Estimate  # share whose centred similarity exceeds `threshold`, on probes that had no part in it
+    threshold: float  # exceeded by 1% of the mismatched pairs of the calibration probes
+    mismatched_above: float  # share of the reported probes' mismatched pairs that exceed it
+    identified: Estimate  # share of probes whose answer on the right is the most similar of all answers to the left's
+    similarity: Curve  # histogram of centred similarity: "same noise", "different noise"
+
+
+class ClusterShare(Part):
+    """How many of the probes whose memorizer lands in a cluster land on the same image under the checkpoint."""
+
+    cluster: str  # class label, or "cluster 3" of the training embeddings
+    share: Estimate
+    chance: float
+
+
+class MemorizerAgreement(Part):
+    """A column against the closed-form memorizer of its training set, under one encoder.
+
+    A generation *lands* on a real image if it is nearer to it than to any other real image, and nearer than any other
+    real image is. Held-out images in the place of the training set show what a checkpoint does that saw neither.
+    """
+
+    encoder: str
+    column: str
+    resolving: bool  # whether the encoder tells copies from look-alikes on these images
+    probes: int
+    items: int  # distinct training images, near-duplicates together
+    share: Estimate  # of probes that land on the very training image that the memorizer reaches from the same noise
+    chance: float  # the same with the memorizer's answers to other noise
+    control: Estimate  # the same with the memorizer of equally many held-out images
+    training_reached: int  # distinct training images reached together with the memorizer
+    control_reached: int  # distinct held-out images reached together with theirs
+    p_value: Estimate  # that training images are reached no more often than held-out ones (sign test over images)
+    landed: Estimate  # share of probes that land on any training image
+    landed_holdout: Estimate  # on any held-out image
+    plausible: Estimate  # share of generations as near to real images as all but 1% of held-out ones are
+    gl_published: Estimate  # share of generations with no training image above 0.6 (GL score, Zhang et al. 2024)
+    gl: Estimate  # the same above a threshold that 1% exceed with equally many held-out images for training images
+    certified: int  # training images that the copy competition certifies
+    lower_bound: Estimate  # X of the copy competition
+    clusters: list[ClusterShare]
+
+
+class RegimeVerdict(Part):
+    """Which regime a column is in, from its numbers."""
+
+    column: str
+    encoder: str
+    regime: Regime
+    reasons: list[str]  # most important first
+    remedies: list[str] = []  # what would settle a "cannot conclude"
+    memorised: Estimate  # share of probes that land where the memorizer does
+
+
+class Moved(Part):
+    """What a fine-tuning did to the probes: which moved onto images that it was trained on."""
+
+    encoder: str
+    base: str  # column names
+    tuned: str
+    probes: int
+    onto: Estimate  # share that lands on the fine-tuning's images after it, but not before
+    off: Estimate  # the reverse
+    stayed: float  # share on such an image both times
+    p_value: float  # one-sided sign test over probes that changed: no more moved on than off
+    examples: list[int]  # probes that moved on, nearest first
+
+
+class TaskResult(Part):
+    """An inverse problem: what columns fill in where a real image was hidden."""
+
+    task: str  # such as "inpaint, right half, replacement"
+    encoder: str
+    left: str  # column names; equal where one column is judged alone
+    right: str
+    images: int  # training images, and as many held-out ones
+    matched: Estimate  # mean centred similarity of what both fill in for the same image and noise
+    mismatched: Estimate  # for different images and noise
+    error_training: (
+        Estimate  # root mean square error of the hidden part, pixels in [0, 1], on the left's own training images
+    )
+    error_holdout: Estimate
+    training_better: Estimate  # probability that a training image is restored better than a held-out one (AUC)
+    restored_training: Estimate  # share of training images of which the filled-in image is a landing
+    restored_holdout: Estimate
+
+
+class AttributeShare(Part):
+    """One attribute value in one set of images."""
+
+    value: str
+    share: Estimate
+
+
+class AttributeDistribution(Part):
+    """How often each value of an attribute occurs in a set, as the same classifier sees every set."""
+
+    encoder: str
+    source: str  # "training of X", "held-out", or a column's name
+    shares: list[AttributeShare]
+    accuracy: Estimate  # of the classifier on labelled images of that source; unscored for generations
+    amplification: list[AttributeShare]  # generated share divided by that of its training set; empty for real images
+
+
+class SheetRow(Part):
+    """One probe in pictures: a path per column, None where it gave no finite image."""
+
+    probe: int
+    images: list[str | None]  # relative paths of PNG files in the run directory
+
+
+class Comparison(Part):
+    """All that a comparison found."""
+
+    schema_version: Literal[1] = COMPARISON_VERSION
+    tool_version: str
+    comparison_digest: str  # digest of the specification and all inputs
+    started: str  # ISO 8601, UTC
+    seconds: dict[str, float]
+    environment: dict[str, str]
+    config: dict[str, object]  # resolved
+    models: list[ComparedModel]
+    holdout: ImageSet | None
+    columns: list[Column]
+    probes: int
+    seed_pinned: bool
+    salt: str
+    root_seed: str
+    encoders: list[EncoderInfo]
+    decisive: str  # the encoder that verdicts rest on: the first that resolves, else the first
+    pairs: list[Reproducibility]
+    memorizer: list[MemorizerAgreement]
+    regimes: list[RegimeVerdict]
+    curve: Literal["size", "step"] | None  # what the models are ordered along
+    moved: list[Moved]
+    tasks: list[TaskResult]
+    attributes: list[AttributeDistribution]
+    sheet_columns: list[str]  # column names, in the order of every row's images
+    sheet: list[SheetRow]
+    notes: list[str]  # about these inputs
+    not_tested: list[str]
