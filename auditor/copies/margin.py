@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.search.exact import nearest_neighbours
+from auditor.search.outside import NO_OTHER, Nearest, nearest_outside_group
+
+__all__ = ["NO_OTHER", "Nearest", "examine_from_the_top", "nearest_outside_group"]
 
 CHUNK_ROWS = 1_024
 MOST_ROWS = 65_536  # a label-blind limit: items ranked below it are no hits, which can only cost power
-NO_OTHER = -1.0  # similarity to the nearest other image where there is none
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The nearest pool image outside a row's own duplicate group."""
-
-    similarity: NDArray[np.float64]  # [Q]; -1 where every pool image is in the group
-    index: NDArray[np.int64]  # [Q]; -1 likewise
-
-
-def nearest_outside_group(
-    rows: NDArray[np.int64], embeddings: NDArray[np.float32], group: NDArray[np.int64]
-) -> Nearest:
-    """Nearest pool image of each row that is no duplicate of it, training and held-out alike; exact, streamed.
-
-    Args:
-      rows: Int64[Q] pool rows.
-      embeddings: Float32[N D] unit rows of the pool, may be an ``np.memmap``.
-      group: Int64[N] duplicate group of each pool row.
-    """
-    similarity, index = np.full(len(rows), NO_OTHER), np.full(len(rows), -1)
-    # Among size + 1 neighbours one is outside the group. Queries are batched by size, so that a group of hundreds
-    # does not make every search deep.
-    depth = 2 ** np.ceil(np.log2(np.bincount(group)[group[rows]])).astype(np.int64) + 1
-    for k in np.unique(depth):
-        which = np.flatnonzero(depth == k)
-        found = nearest_neighbours(np.ascontiguousarray(embeddings[rows[which]]), embeddings, int(k))
-        outside = group[found.index] != group[rows[which]][:, None]
-        column = outside.argmax(axis=1)
-        some = outside[np.arange(len(which)), column]
-        similarity[which[some]] = found.similarity[some, column[some]]
-        index[which[some]] = found.index[some, column[some]]
-    return Nearest(similarity, index)
 
 
 def examine_from_the_top(

@@ -1,0 +1,38 @@
+"""Shares of probes as estimates, and the two halves that thresholds and results come from."""
+
+from __future__ import annotations
+
+from auditor.stats.intervals import clopper_pearson
+from auditor.store.record import Estimate
+
+CALIBRATION = slice(0, None, 2)  # probes at even positions choose thresholds ...
+REPORTED = slice(1, None, 2)  # ... and those at odd positions are reported: noise is independent, so any halves do
+
+
+def share(
+    name: str, hits: int, trials: int, level: float, *, unit: str = "share of probes", method: str = "Clopper-Pearson"
+) -> Estimate:
+    """hits / trials with its exact interval; unscored where there is no trial."""
+    if trials == 0:
+        return unscored(name, "no finite generation to judge", n=0, unit=unit)
+    interval = clopper_pearson(int(hits), int(trials), level)
+    return Estimate(
+        name=name,
+        value=float(hits / trials),
+        lower=interval.lower,
+        upper=interval.upper,
+        level=level,
+        method=method,
+        n=int(trials),
+        unit=unit,
+    )
+
+
+def unscored(name: str, reason: str, *, n: int | None = None, unit: str = "") -> Estimate:
+    """An estimate that could not be made, and why."""
+    return Estimate(name=name, value=None, n=n, unit=unit, unscored=reason)
+
+
+def bonferroni(level: float, claims: int) -> float:
+    """Level of each of several intervals that hold together with probability at least ``level``."""
+    return 1.0 - (1.0 - level) / max(claims, 1)
