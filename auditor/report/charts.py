@@ -52,12 +52,12 @@ class Axis:
         return [round(k * step, 10) for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def histogram(id: str, title: str, curve: Curve, x_label: str, tail: float = 1.0) -> Markup:
+def histogram(id: str, title: str, curve: Curve, x_label: str, tail: float = 1.0, of: str = "items") -> Markup:
     """Overlaid histograms: the first series filled, the others as dashed outlines; heights are per series.
 
     Each series is drawn to the same total, so that sets of different sizes can be compared. With ``tail`` < 1 only the
-    right end is drawn, where at most that share of the last series lies: a few copies among many items show there. An
-    empty curve gives an empty string.
+    right end is drawn, where at most that share of the last series lies: a few copies among many items show there.
+    ``of`` is what is counted. An empty curve gives an empty string.
     """
     if len(curve.x) < 2 or not curve.series:
         return Markup("")
@@ -68,13 +68,13 @@ def histogram(id: str, title: str, curve: Curve, x_label: str, tail: float = 1.0
     x_axis = Axis(centres[0] - step / 2, centres[-1] + step / 2, LEFT, WIDTH - RIGHT)
     top = max(max(values) for values in shares.values()) or 1.0
     y_axis = Axis(0, 1.08 * top, HEIGHT - BOTTOM, TOP)
-    body = [_frame(x_axis, y_axis, x_label, "share of items")]
+    body = [_frame(x_axis, y_axis, x_label, f"share of {of}")]
     for place, (name, values) in enumerate(shares.items()):
         outline = _steps(centres, values, step, x_axis, y_axis)
-        style = f'class="s{place} area"' if place == 0 else f'class="s{place} line"{_dash(place)}'
+        style = f'class="s{place} area"' if place == 0 else f'class="s{place} line"{dash(place)}'
         body.append(f'<path {style} d="{outline}"><title>{escape(name)}</title></path>')
     body.append(_legend(list(shares), areas=1, right=tail < 1))
-    return _svg(id, title, _describe_histogram(curve), "".join(body))
+    return svg(id, title, _describe_histogram(curve), "".join(body))
 
 
 def roc(
@@ -91,10 +91,10 @@ def roc(
         points = [(x, y) for x, y in zip(fpr, tpr, strict=True) if x >= low or not log]
         xs, ys = [x for x, _ in points], [y for _, y in points]
         path = _polyline(xs, ys, x_axis, y_axis)
-        body.append(f'<path class="s{place} line"{_dash(place)} d="{path}"><title>{escape(name)}</title></path>')
+        body.append(f'<path class="s{place} line"{dash(place)} d="{path}"><title>{escape(name)}</title></path>')
     body.append(_legend(list(curves), areas=0, right=not log, low=not log))
     names = ", ".join(curves)
-    return _svg(id, title, f"ROC curves of {names}; the diagonal is chance.", "".join(body))
+    return svg(id, title, f"ROC curves of {names}; the diagonal is chance.", "".join(body))
 
 
 def intervals(id: str, title: str, rows: Sequence[Estimate], low: float, high: float, mark: float) -> Markup:
@@ -116,12 +116,13 @@ def intervals(id: str, title: str, rows: Sequence[Estimate], low: float, high: f
         body.append(f'<path class="bar" d="M{x_axis(lower)} {y}H{x_axis(upper)}"/>')
         body.append(f'<circle class="dot" cx="{x_axis(value)}" cy="{y}" r="4"/>')
     said = "; ".join(f"{row.name} {decimal(row.value or 0.0)}" for row in known)
-    return _svg(id, title, said, "".join(body), height)
+    return svg(id, title, said, "".join(body), height)
 
 
-def _svg(id: str, title: str, description: str, body: str, height: int = HEIGHT) -> Markup:
+def svg(id: str, title: str, description: str, body: str, height: int = HEIGHT, width: int = WIDTH) -> Markup:
+    """A drawing that is announced by title and description; ``body`` is SVG with every text in it escaped."""
     return Markup(  # every text in it was escaped where it was put in
-        f'<svg class="chart" role="img" aria-labelledby="{id}-t {id}-d" viewBox="0 0 {WIDTH} {height}">'
+        f'<svg class="chart" role="img" aria-labelledby="{id}-t {id}-d" viewBox="0 0 {width} {height}">'
         f'<title id="{id}-t">{escape(title)}</title><desc id="{id}-d">{escape(description)}</desc>{body}</svg>'
     )
 
@@ -154,7 +155,8 @@ def _tick(value: float) -> str:
     return f"{value:g}"
 
 
-def _dash(place: int) -> str:
+def dash(place: int) -> str:
+    """The attribute that gives a series its own dash; the first series is drawn through."""
     pattern = DASHES[place % len(DASHES)]
     return f' stroke-dasharray="{pattern}"' if pattern else ""
 
@@ -197,7 +199,7 @@ def _legend(names: Sequence[str], areas: int, right: bool = False, low: bool = F
         if place < areas:
             sample = f'<rect class="s{place} area" x="{x:.0f}" y="{at - 8}" width="26" height="9"/>'
         else:
-            sample = f'<path class="s{place} line"{_dash(place)} d="M{x:.0f} {at - 4}h26"/>'
+            sample = f'<path class="s{place} line"{dash(place)} d="M{x:.0f} {at - 4}h26"/>'
         rows.append(f'{sample}<text class="label" x="{x + 32:.0f}" y="{at}">{escape(name)}</text>')
     return "".join(rows)
 

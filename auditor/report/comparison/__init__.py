@@ -1,0 +1,59 @@
+"""The report of a comparison: a projection of comparison.json, written again at any time without measuring anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from auditor.errors import ConfigError
+from auditor.report.comparison.html import html
+from auditor.report.comparison.markdown import markdown
+from auditor.report.html import Images
+from auditor.store.comparison import Comparison
+
+FORMATS = ("html", "markdown")
+NAMES = {"html": "comparison.html", "markdown": "comparison.md"}
+
+__all__ = ["FORMATS", "html", "markdown", "render_comparison"]
+
+
+def render_comparison(
+    comparison: Comparison, run_dir: Path, formats: Sequence[str] = FORMATS, *, images: Images | str = "full"
+) -> list[Path]:
+    """The files written into ``run_dir``, each whole: comparison.html and comparison.md, or what is asked for.
+
+    Args:
+      comparison: What was found.
+      run_dir: Where its pictures lie and the reports go.
+      formats: Of ``html`` and ``markdown``.
+      images: ``full``, or ``none`` to leave every picture out.
+
+    Raises:
+      ConfigError: An unknown format or image option.
+    """
+    chosen = _known_images(images)
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError("report format", repr(name), f"one of {', '.join(FORMATS)}", "Correct the name.")
+    written = []
+    for name in FORMATS:
+        if name in formats:
+            is_html = name == "html"
+            text = html(comparison, run_dir, images=chosen) if is_html else markdown(comparison, images=chosen)
+            written.append(_write(run_dir / NAMES[name], text))
+    return written
+
+
+def _write(out: Path, text: str) -> Path:
+    partial_file = out.with_suffix(f"{out.suffix}.part")
+    partial_file.write_text(text, encoding="utf-8")
+    partial_file.replace(out)
+    return out
+
+
+def _known_images(images: str) -> Images:
+    if images == "full":
+        return "full"
+    if images == "none":
+        return "none"
+    raise ConfigError("report images", repr(images), "full or none", "Correct the value.")
