@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
+
+import torch
 
 from auditor.checkpoint import dit, latent_unet, score_sde, unet  # noqa: F401  # each registers its family
 from auditor.checkpoint.components import scheduler_config
@@ -12,6 +15,7 @@ from auditor.checkpoint.latents import LatentCodec
 from auditor.checkpoint.scan import Scan, check_unchanged
 from auditor.checkpoint.schedule import noise_schedule, prediction_type
 from auditor.diffusion.denoiser import Denoiser
+from auditor.diffusion.precision import Precision, reduce_precision
 from auditor.diffusion.prediction import PredictionType
 from auditor.errors import ConfigError
 from auditor.store.record import Checkpoint
@@ -40,24 +44,33 @@ class LoadedCheckpoint:
         return Guided(self.denoiser, self.null_class, scale)
 
 
-def load(scan: Scan, *, device: str = "cpu") -> LoadedCheckpoint:
-    """The scanned checkpoint in float32 on the device, its weights checked, drawing no random number.
+def load(scan: Scan, *, device: str = "cpu", dtype: Precision = "float32") -> LoadedCheckpoint:
+    """The scanned checkpoint on the device, its weights checked, drawing no random number.
 
     Args:
       scan: From :func:`auditor.checkpoint.scan.scan`.
       device: As torch names it.
+      dtype: What the denoising network computes in; the denoiser takes and gives float32 either way, and an
+        autoencoder keeps float32. Weights are checked in float32. Another dtype is another result: a cache keyed by
+        the checkpoint's digest alone must not mix them.
 
     Raises:
+      ConfigError: Another dtype.
       CheckpointError: An unsupported scheduler or prediction type; tensors missing, left over or not finite; parts
         that do not fit together.
       UnsafeArtifactError: A file changed after the scan.
     """
+    if dtype not in get_args(Precision):
+        raise ConfigError("dtype", repr(dtype), f"one of {', '.join(get_args(Precision))}", "Correct it.")
     check_unchanged(scan)
     config = scheduler_config(scan)
     trained = Trained(noise_schedule(config), prediction_type(config))
     pipeline = str(scan.model_index["_class_name"])
     parts = families[pipeline](scan, trained, device)
     check_unchanged(scan)
+    if dtype != "float32":
+        reduce_precision(parts.network, torch.bfloat16)
+        parts.notes.append(f"the network ran in {dtype}")
     info = describe(scan, pipeline, parts)
     return LoadedCheckpoint(info, parts.denoiser, parts.codec, parts.num_classes, parts.null_class, config)
 
