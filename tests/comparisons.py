@@ -31,11 +31,16 @@ from auditor.store.comparison import (
     TaskResult,
 )
 from auditor.store.record import Checkpoint, Curve, EncoderInfo, Estimate, FileDigest, ImageSet
-from tests.records import LEVEL, centred, share, unscored
+from tests import records
+from tests.records import LEVEL, centred, unscored
 
 PROBES = 512
 GARMENTS = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 SIZES = (64, 256, 1024, 4096, 16384)
+
+
+def share(name: str, hits: int, n: int) -> Estimate:
+    return records.share(name, max(0, hits), n)
 
 
 def digest(name: str) -> str:
@@ -131,7 +136,7 @@ def landings(column: str, agreed: float, encoder: str = "pixel", size: int = 128
         "share": share("agreement with the memorizer", hits, PROBES),
         "chance": 0.0078 + k / 20_011,
         "control": share("agreement, held-out memorizer", k, PROBES),
-        "training_reached": hits // 4 + k,
+        "training_reached": min(size, hits // 4 + k),
         "control_reached": k + 3,
         "p_value": Estimate(name="p, training against held-out", value=0.0412 / (1 + hits), method="sign test", n=size),
         "landed": share("landed on training images", min(PROBES, hits + 5 + k), PROBES),
@@ -268,7 +273,8 @@ def distribution(source: str, tilt: float, encoder: str = "pixel") -> AttributeD
         else share("accuracy", 871 + len(source), 1000),
         amplification=[
             AttributeShare(
-                value=name, share=centred(f"amplification of {name}", 0.3 * f, 0.07).model_copy(update={"value": f})
+                value=name,
+                share=Estimate(name=f"amplification of {name}", value=f, lower=f - 0.07, upper=f + 0.08, level=LEVEL),
             )
             for name, f in zip(GARMENTS, factors.tolist(), strict=True)
         ]
@@ -343,7 +349,7 @@ def _sides(names: Sequence[str]) -> Iterator[tuple[str, str, float, DataRelation
             yield (
                 left,
                 right,
-                max(0.04, 0.9 * AGREED[_size(left)] ** 0.3 if same else lower),
+                max(lower, 0.9 * AGREED[_size(left)]) if same else lower,
                 ("same" if same else "disjoint"),
             )
 

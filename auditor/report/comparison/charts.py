@@ -20,7 +20,9 @@ from auditor.store.wording import percent
 
 HALF, FULL = 440, 940  # widths of a drawing beside another, and of one that stands alone
 SHORT = 22  # characters of a name beside a drawing; the whole name is in its title
+LEGEND = 30  # the same inside a legend
 GLYPH = 6.9  # width of a character at the size of labels
+SHORTEST = 0.1  # a chart of shares reaches this far, so that noise around 0 looks small
 MAX_TICKS = 12
 SERIES = 6  # colours and markers; series beyond them repeat
 
@@ -35,9 +37,9 @@ class Dot:
     chance: float | None = None
 
 
-def short(name: str) -> str:
-    """A name that fits beside a drawing."""
-    return name if len(name) <= SHORT else f"{name[: SHORT - 8]}…{name[-7:]}"
+def short(name: str, most: int = SHORT) -> str:
+    """A name that fits beside a drawing, its middle left out if need be."""
+    return name if len(name) <= most else f"{name[: most - 8]}…{name[-7:]}"
 
 
 def curve(id: str, title: str, drawn: Sequence[Series], log: bool, x_label: str) -> Markup:
@@ -108,8 +110,8 @@ def _legend(names: Sequence[str], x: float, y: float) -> str:
     for place, name in enumerate(names):
         made.append(f'<path class="s{place % SERIES} line"{dash(place)} d="M{x:.0f} {y}h30"/>')
         made.append(_marker(place, x + 15, y))
-        made.append(f'<text class="label" x="{x + 37:.0f}" y="{y + 4}">{escape(short(name))}</text>')
-        x += 62 + GLYPH * len(short(name))
+        made.append(f'<text class="label" x="{x + 37:.0f}" y="{y + 4}">{escape(short(name, LEGEND))}</text>')
+        x += 62 + GLYPH * len(short(name, LEGEND))
     return "".join(made)
 
 
@@ -125,7 +127,7 @@ def dots(id: str, title: str, shown: Sequence[Dot], wide: bool = False) -> Marku
     """Shares as dots with intervals, a row per name and a marker per series; a tick stands at chance.
 
     Estimates without a value are left out; an empty string if none is left. The axis starts at 0 and ends where the
-    longest interval does.
+    longest interval does, at 10% or beyond.
     """
     known = [dot for dot in shown if dot.estimate.value is not None]
     if not known:
@@ -136,7 +138,7 @@ def dots(id: str, title: str, shown: Sequence[Dot], wide: bool = False) -> Marku
     band, top = max(24, 11 * len(names) + 10), 34 if len(names) > 1 else 12
     base = top + band * len(rows)
     ends = [end for dot in known for end in (dot.estimate.value, dot.estimate.upper, dot.chance) if end is not None]
-    x_axis = Axis(0, max(*ends, 1e-6), left, width - 22)
+    x_axis = Axis(0, max(*ends, SHORTEST), left, width - 22)
     body = [_dot_frame(x_axis, rows, top, band, base)]
     for dot in known:
         number = names.index(dot.series)

@@ -95,18 +95,25 @@ def _steps_sentence(known: Sequence[tuple[int, RegimeVerdict]]) -> str:
     regimes: dict[int, set[Regime]] = {}
     for x, verdict in known:
         regimes.setdefault(x, set()).add(verdict.regime)
-    steps = list(regimes)
-    onset = next((x for x in steps if regimes[x] != {"generalization"}), None)
+    onset = next((x for x in regimes if regimes[x] != {"generalization"}), None)
     if onset is None:
-        return f"Up to step {steps[-1]:,}, the last that was looked at, it generalises."
-    earlier = [x for x in steps if x < onset]
-    advice = f"Step {earlier[-1]:,} is the last before." if earlier else "No earlier step was looked at."
-    if regimes[onset] <= {"generalization", "cannot conclude"}:
-        return f"From step {onset:,} on it is not shown that it generalises. {advice}"
-    again = [f"{x:,}" for x in steps if x > onset and regimes[x] == {"generalization"}]
-    doubt = f" Later steps that generalise again: {', '.join(again)}." if again else ""
-    stop = "Train no longer than that." if earlier else "Look at earlier steps before training again."
-    return f"It memorises from step {onset:,} on. {advice} {stop}{doubt}"
+        return f"Up to step {max(regimes):,}, the last that was looked at, it generalises."
+    memorising = next((x for x in regimes if regimes[x] & {"memorization", "transition"}), None)
+    said = [] if onset == memorising else [f"From step {onset:,} on it is not shown that it generalises."]
+    if memorising is not None:
+        said.append(f"It memorises from step {memorising:,} on.")
+    said.append(_advice([x for x in regimes if x < onset]))
+    again = [f"{x:,}" for x in regimes if x > onset and regimes[x] == {"generalization"}]
+    if again:
+        said.append(f"Later steps that generalise again: {', '.join(again)}.")
+    return " ".join(said)
+
+
+def _advice(earlier: Sequence[int]) -> str:
+    """How long to train, from the steps before the first that does not generalise."""
+    if not earlier:
+        return "No earlier step was looked at, so look at some before training again."
+    return f"Step {earlier[-1]:,} is the last before: train no longer than that."
 
 
 def _sizes_sentence(known: Sequence[tuple[int, RegimeVerdict]]) -> str:

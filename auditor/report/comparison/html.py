@@ -19,6 +19,7 @@ from PIL import Image
 
 from auditor.report.comparison import story
 from auditor.report.comparison.blocks import Sheet
+from auditor.report.comparison.curve import curve_sentence
 from auditor.report.comparison.sections import sections
 from auditor.report.html import Images
 from auditor.report.pictures import Picture, embed_picture
@@ -36,6 +37,7 @@ UNJUDGED = {"glyph": "–", "tone": "open"}
 PIXEL_BUDGET = 900_000  # of all pictures of a sheet together: some 3 MB once embedded
 LARGEST, SMALLEST = 160, 40  # sides of a picture in pixels, whatever the budget says
 SPACIOUS = 8  # columns of a sheet whose headings are written across
+CROWDED = 17  # columns of a sheet beyond which pictures are drawn smaller, so that a page holds them
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def html(comparison: Comparison, run_dir: Path, *, images: Images = "full") -> s
         .render(
             comparison=comparison,
             headline=head,
+            turning=curve_sentence(comparison) if comparison.curve else "",
             look=MARKS[head.gravest] if head.gravest else UNJUDGED,
             verdicts=[(v, story.verdict_sentence(comparison, v)) for v in comparison.regimes],
             sections=sections(comparison),
@@ -87,7 +90,7 @@ def _environment() -> Environment:
         "bounds": interval,
         "number": lambda value, share: percent(value) if share else decimal(value),
     }
-    environment.globals |= {"marks": MARKS, "spacious": SPACIOUS}
+    environment.globals |= {"marks": MARKS, "spacious": SPACIOUS, "crowded": CROWDED}
     environment.tests |= {"block": lambda block, name: type(block).__name__ == name}
     return environment
 

@@ -18,6 +18,7 @@ from auditor.report.comparison.blocks import (
     Terms,
     Text,
 )
+from auditor.report.comparison.curve import curve_sentence
 from auditor.report.comparison.sections import sections
 from auditor.report.comparison.tables import cell_text
 from auditor.report.html import Images
@@ -43,6 +44,8 @@ def _headline(comparison: Comparison) -> Iterator[str]:
     head = story.headline(comparison)
     yield f"# {escape(head.title)}"
     yield ""
+    if comparison.curve:
+        yield from (f"**{escape(curve_sentence(comparison))}**", "")
     for verdict in comparison.regimes:
         sentence = escape(story.verdict_sentence(comparison, verdict))
         yield f"- **{escape(verdict.column)}: {verdict.regime}**: {sentence}"

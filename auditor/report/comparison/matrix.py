@@ -81,7 +81,7 @@ def _shade(x: float, y: float, cell: float, pair: str, entry: Entry, share: bool
     title = f"<title>{escape(pair)}: {said}; {RELATIONS[entry.data]}</title>"
     if value is None:
         return f'<rect class="void" {size}>{title}</rect>'
-    tone = "cell" if value >= 0 else "cell below"
+    tone = f"cell {entry.data}" if value >= 0 else f"cell below {entry.data}"
     return f'<rect class="{tone}" fill-opacity="{min(1.0, abs(value)):.2f}" {size}>{title}</rect>'
 
 

@@ -107,7 +107,8 @@ def _matrix(comparison: Comparison) -> Iterator[Block]:
         (
             matrix("matched", "Centred similarity on the same noise", names, matched, share=False),
             f"Centred similarity of answers to the same noise, {comparison.decisive}: 0 is unrelated, 1 the same "
-            f"picture. In the corner of a square, if there is room, how the training images relate: {signs}.",
+            "picture. A frame marks the same training images, a dashed frame overlapping ones. In the corner, if there "
+            f"is room: {signs}.",
         ),
         (
             matrix("rp", "RP score, calibrated", names, rp, share=True),
@@ -149,14 +150,22 @@ def _grouped(comparison: Comparison, encoder: str) -> list[tuple[str, list[Repro
 
 
 def _histograms(comparison: Comparison) -> Iterator[Block]:
-    groups = _grouped(comparison, comparison.decisive)
     drawn = []
-    for place, pair in enumerate([*groups[0][1], *groups[1][1]][:MAX_HISTOGRAMS]):
+    for place, pair in enumerate(_telling(comparison)):
         title = f"{pair.left} × {pair.right}"
         picture = histogram(f"similar{place}", title, pair.similarity, "centred similarity", of="answers")
         drawn.append((picture, f"{title}: answers to the same noise (filled) against answers to different noise."))
     if any(picture for picture, _ in drawn):
         yield Charts([one for one in drawn if one[0]])
+
+
+def _telling(comparison: Comparison) -> list[Reproducibility]:
+    """Pairs to draw: between checkpoints first; of many, the most and the least alike."""
+    between, beside, _ = (rows for _, rows in _grouped(comparison, comparison.decisive))
+    if len(between) <= MAX_HISTOGRAMS:
+        return [*between, *beside][:MAX_HISTOGRAMS]
+    ordered = sorted(between, key=lambda pair: -(pair.matched.value or 0.0))
+    return [*ordered[: MAX_HISTOGRAMS // 2], *ordered[-(MAX_HISTOGRAMS // 2) :]]
 
 
 def _memorizer(comparison: Comparison) -> Iterator[Block]:
@@ -182,11 +191,16 @@ def _agreements(shown: Sequence[MemorizerAgreement], decisive: bool) -> Iterator
         )
     yield folded(tables.landing(shown))
     yield folded(tables.nearness(shown))
-    clustered = [a for a in shown if a.clusters]
-    for place, agreement in enumerate(clustered):
-        blocks = [*(_cluster_chart(place, agreement) if decisive else []), tables.clusters(agreement)]
-        fold = len(clustered) > OPEN_CLUSTERS or not decisive
-        yield from [Details(f"{agreement.column}, cluster by cluster", blocks)] if fold else blocks
+    clustered = [
+        block
+        for place, agreement in enumerate(shown)
+        if agreement.clusters
+        for block in [*(_cluster_chart(place, agreement) if decisive else []), tables.clusters(agreement)]
+    ]
+    if clustered and (len(shown) > OPEN_CLUSTERS or not decisive):
+        yield Details("Cluster by cluster", clustered)
+    else:
+        yield from clustered
 
 
 def _cluster_chart(place: int, agreement: MemorizerAgreement) -> Iterator[Block]:
@@ -204,7 +218,7 @@ def _curve(comparison: Comparison) -> Iterator[Block]:
         return
     x_name = "Training images" if by_size else "Training step"
     yield Text(curve_sentence(comparison), "lead")
-    yield Terms(CURVE_TERMS)
+    yield Terms(CURVE_TERMS if by_size else CURVE_TERMS[:2])
     label = "training images (logarithmic)" if by_size else "training step"
     title = f"Regime against {'number of training images' if by_size else 'training step'}"
     caption = f"{comparison.decisive}: one marker per checkpoint or pair, with its interval; lines join the means."
@@ -266,6 +280,7 @@ def _compared(comparison: Comparison) -> Iterator[Block]:
     yield Facts(
         [
             *((f"Checkpoint {m.name}, SHA-256", m.checkpoint.digest) for m in comparison.models),
+            *((f"Images, {name}, SHA-256", s.digest) for name, s in story.image_sets(comparison) if s),
             *(
                 (
                     f"Encoder {e.name}",
@@ -280,8 +295,7 @@ def _compared(comparison: Comparison) -> Iterator[Block]:
 
 
 def _unreadable(comparison: Comparison) -> Iterator[Block]:
-    sets = [*((f"training of {m.name}", m.training) for m in comparison.models), ("held-out", comparison.holdout)]
-    for name, images in sets:
+    for name, images in story.image_sets(comparison):
         if images and images.unreadable:
             items = [f"{id}: {reason}" for id, reason in images.unreadable[:MAX_UNREADABLE]]
             more = len(images.unreadable) - len(items)

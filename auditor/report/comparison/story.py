@@ -19,7 +19,7 @@ from auditor.store.comparison import (
     RegimeVerdict,
     TaskResult,
 )
-from auditor.store.record import Estimate, Part
+from auditor.store.record import Estimate, ImageSet, Part
 from auditor.store.wording import decimal, missing, percent
 
 VERBS: dict[Regime, tuple[str, str]] = {
@@ -28,6 +28,7 @@ VERBS: dict[Regime, tuple[str, str]] = {
     "generalization": ("generalises", "generalise"),
     "cannot conclude": ("is left open", "are left open"),
 }
+MANY = 6  # verdicts beyond which each is told in fewer words
 GRAVEST: tuple[Regime, ...] = ("memorization", "transition", "cannot conclude", "generalization")
 
 
@@ -86,8 +87,10 @@ def verdict_sentence(comparison: Comparison, verdict: RegimeVerdict) -> str:
         return missing(share)
     found = agreement(comparison, verdict.column, verdict.encoder)
     chance = f" (chance {percent(found.chance)})" if found else ""
-    landing = f"{estimate_text(share, share=True)} of probes land"
-    return f"{landing} on the image that the closed-form memorizer reaches{chance}"
+    shown = estimate_text(share, share=True)
+    if len(comparison.regimes) > MANY:
+        return f"{shown} land where the memorizer does{chance}"
+    return f"{shown} of probes land on the image that the closed-form memorizer reaches{chance}"
 
 
 def column(comparison: Comparison, name: str) -> Column:
@@ -108,6 +111,11 @@ def agreement(comparison: Comparison, name: str, encoder: str) -> MemorizerAgree
 
 def is_checkpoint(comparison: Comparison, name: str) -> bool:
     return column(comparison, name).kind == "checkpoint"
+
+
+def image_sets(comparison: Comparison) -> list[tuple[str, ImageSet | None]]:
+    """Training sets by model and the held-out set, under the names they have in the report."""
+    return [*((f"training of {m.name}", m.training) for m in comparison.models), ("held-out", comparison.holdout)]
 
 
 def matrix_sentence(comparison: Comparison) -> str:
@@ -174,9 +182,9 @@ def task_sentence(tasks: Sequence[TaskResult]) -> str:
         return "Whether what is filled in is the training image could not be measured."
     most = max(scored, key=lambda task: task.restored_training.value or 0.0)
     return (
-        f"Most training images come back in “{most.task}”: {most.left} restores "
-        f"{estimate_text(most.restored_training, share=True)} of them so that they are recognised, and "
-        f"{estimate_text(most.restored_holdout, share=True)} of held-out images."
+        f"In “{most.task}”, {most.left} restores {estimate_text(most.restored_training, share=True)} of its training "
+        f"images so that they are recognised, and {estimate_text(most.restored_holdout, share=True)} of held-out ones. "
+        "Nothing else that was tried here brings more of them back."
     )
 
 

@@ -266,14 +266,13 @@ def _placed(size: int | None, step: int | None) -> str:
 
 
 def image_sets(comparison: Comparison) -> Table:
-    sets = [(f"training of {m.name}", m.training) for m in comparison.models]
     rows: list[list[Cell]] = [
-        [name, s.path, number(s.images), number(s.distinct), number(len(s.unreadable)), s.digest]
+        [name, s.path, number(s.images), number(s.distinct), number(len(s.unreadable))]
         if s
-        else [name, "not given", "–", "–", "–", "–"]
-        for name, s in [*sets, ("held-out", comparison.holdout)]
+        else [name, "not given", "–", "–", "–"]
+        for name, s in story.image_sets(comparison)
     ]
-    return Table("Image sets", ("Set", "Path", "Images", "Distinct", "Unreadable", "SHA-256"), rows)
+    return Table("Image sets", ("Set", "Path", "Images", "Distinct", "Unreadable"), rows)
 
 
 def columns(comparison: Comparison) -> Table:
