@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 Precision = Literal["float32", "bfloat16"]
-KEPT = ("time_proj",)  # Fourier frequencies: at log-sigma 5, bfloat16's rounding would turn their phases by radians
+KEPT = ("time_proj",)  # Fourier frequencies (around 16): at log-sigma 5, bfloat16 would turn their phases by up to 1 radian
 
 
 def reduce_precision(network: torch.nn.Module, dtype: torch.dtype) -> None:
