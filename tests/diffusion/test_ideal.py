@@ -80,6 +80,34 @@ def test_memory_mapped_points_give_the_same(linear, normal, tmp_path):
     assert torch.equal(IdealDenoiser(mapped, linear)(x_t, t), IdealDenoiser(points, linear)(x_t, t))
 
 
+@pytest.mark.parametrize("t", [0, 100, 400, 999])
+def test_a_condition_leaves_only_its_class(t, linear, normal, monkeypatch):
+    monkeypatch.setattr(ideal, "BLOCK", 7)  # classes in turn, so the last blocks hold no point of some
+    points, labels = normal(13, 40, 1, 4, 4), torch.arange(40) // 14
+    a, s = linear.signal_scale[t], linear.noise_scale[t]
+    x_t, condition = a * points[:9] + s * normal(14, 9, 1, 4, 4), torch.arange(9) % 3
+    output = IdealDenoiser(points, linear, labels)(x_t, torch.full((9,), t), condition)
+    for wanted in range(3):
+        flat = points[labels == wanted].flatten(1).double().numpy()
+        expected = [plain_mean(flat, x, a, s) for x in x_t[condition == wanted].flatten(1).double().numpy()]
+        assert np.abs(output[condition == wanted].flatten(1).numpy() - expected).max() < 2e-6
+
+
+def test_a_condition_says_nothing_without_labels_nor_labels_without_a_condition(linear, normal):
+    points, x_t, t = normal(15, 20, 1, 4, 4), normal(16, 4, 1, 4, 4), torch.tensor([0, 100, 500, 999])
+    plain = IdealDenoiser(points, linear)(x_t, t)
+    assert torch.equal(IdealDenoiser(points, linear)(x_t, t, torch.tensor([5, 6, 7, 8])), plain)
+    assert torch.equal(IdealDenoiser(points, linear, torch.arange(20) % 2)(x_t, t), plain)
+
+
+def test_a_class_without_points_is_refused(linear, normal):
+    denoiser = IdealDenoiser(normal(17, 6, 1, 4, 4), linear, torch.tensor([0, 0, 1, 1, 4, 4]))
+    with pytest.raises(ConfigError, match=r"class 3, which no point has; expected a class of the points \(0 to 4\)"):
+        denoiser(normal(18, 2, 1, 4, 4), torch.tensor([0, 0]), torch.tensor([1, 3]))
+    with pytest.raises(ConfigError, match="one label per point"):
+        IdealDenoiser(normal(17, 6, 1, 4, 4), linear, torch.tensor([0, 1]))
+
+
 def test_no_points_are_refused(linear):
     with pytest.raises(ConfigError, match="ideal denoiser"):
         IdealDenoiser(torch.zeros(0, 1, 8, 8), linear)
