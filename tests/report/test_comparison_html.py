@@ -20,7 +20,7 @@ from tests.records import unscored
 from tests.report.test_html import HOSTILE, Page, every_estimate
 
 OPTIONAL = {"curve": "When does it memorise?", "moved": "What fine-tuning moved", "tasks": "where an image is hidden",
-            "attributes": "of the distribution", "sheet": "The same noise, side by side"}  # fmt: skip
+            "attributes": "What the distribution becomes", "sheet": "The same noise, side by side"}  # fmt: skip
 
 
 @pytest.fixture
@@ -166,11 +166,13 @@ def test_tiny_pictures_are_drawn_as_squares_and_large_ones_are_reduced(tmp_path:
     assert {attrs.get("class") for tag, attrs in Page(html(tiny, tmp_path)).tags if tag == "img"} == {"tiny"}
 
 
-@pytest.mark.parametrize("side", [None, 256])
-def test_a_large_comparison_stays_under_four_megabytes(side: int | None, tmp_path: Path, fixtures: Path) -> None:
-    large = comparisons.paint(comparisons.curve(), tmp_path, fixtures, rows=16, side=side)
-    page = html(large, tmp_path)
-    assert page.count("<img") == 16 * 25
+@pytest.mark.parametrize(("columns", "rows", "side"), [(25, 16, None), (8, 12, 256)], ids=["many tiny", "large"])
+def test_a_large_comparison_stays_under_four_megabytes(
+    columns: int, rows: int, side: int | None, tmp_path: Path, fixtures: Path
+) -> None:
+    made = comparisons.curve() if side is None else comparisons.steps(*[0.5] * columns)
+    page = html(comparisons.paint(made, tmp_path, fixtures, rows=rows, side=side), tmp_path)
+    assert page.count("<img") == rows * columns
     assert len(page.encode()) < 4_000_000
 
 

@@ -54,35 +54,39 @@ def test_headline_counts_answers_where_one_checkpoint_has_two_samplers() -> None
 @pytest.mark.parametrize(
     ("regimes", "said"),
     [
-        (["generalization"] * 2, "Up to step 2,000, the last that was looked at, it generalises."),
         (
-            ["generalization", "generalization", "transition", "memorization"],
-            "It memorises from step 3,000 on. Step 2,000 is the last before: train no longer than that.",
+            ["generalization"] * 2,
+            "Step 2,000, the last that was looked at, still generalises: no step is shown to memorise.",
         ),
         (
-            ["memorization", "memorization"],
-            "It memorises from step 1,000 on. No earlier step was looked at, so look at some before training again.",
+            ["cannot conclude", "generalization", "transition", "memorization"],
+            "It memorises from step 3,000 on. Step 2,000 is the last before that is shown to generalise: train no "
+            "longer than that.",
+        ),
+        (
+            ["generalization", "cannot conclude", "memorization"],
+            "It memorises from step 3,000 on. Step 1,000 is the last before that is shown to generalise: train no "
+            "longer than that.",
+        ),
+        (
+            ["cannot conclude", "memorization"],
+            "It memorises from step 2,000 on. No step before is shown to generalise.",
         ),
         (
             ["generalization", "transition", "generalization"],
-            "It memorises from step 2,000 on. Step 1,000 is the last before: train no longer than that. "
-            "Later steps that generalise again: 3,000.",
+            "It memorises from step 2,000 on. Step 1,000 is the last before that is shown to generalise: train no "
+            "longer than that. Later steps that generalise again: 3,000.",
         ),
         (
             ["generalization", "cannot conclude"],
-            "From step 2,000 on it is not shown that it generalises. Step 1,000 is the last before: train no longer "
-            "than that.",
+            "No step is shown to memorise. Step 1,000 is the last that is shown to generalise: train no "
+            "longer than that.",
         ),
+        (["cannot conclude"], "No step is shown to memorise. None is shown to generalise."),
     ],
 )
 def test_step_curve_says_when_to_stop(regimes: list[Regime], said: str) -> None:
     assert curve_sentence(judged(*regimes)) == said
-
-
-def test_step_curve_names_where_memorization_starts_after_an_open_step() -> None:
-    said = curve_sentence(judged("generalization", "cannot conclude", "memorization"))
-    assert "From step 2,000 on it is not shown that it generalises." in said
-    assert "It memorises from step 3,000 on." in said
 
 
 def test_size_curve_says_where_memorization_ends_and_generalization_starts() -> None:

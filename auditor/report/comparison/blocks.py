@@ -13,6 +13,9 @@ from markupsafe import Markup
 
 from auditor.store.comparison import Regime
 from auditor.store.record import Estimate
+from auditor.store.wording import count
+
+LONG = 24  # rows after which a table is folded
 
 Tone = Literal["plain", "lead", "note"]
 
@@ -109,3 +112,10 @@ class Section:
     title: str
     short: str  # in the list of sections
     blocks: Sequence[Block] = field(default_factory=list)
+
+
+def folded(table: Table, summary: str = "") -> Block:
+    """A table, closed behind its caption when it is long."""
+    if len(table.rows) <= LONG and not summary:
+        return table
+    return Details(summary or f"{table.caption}: {count(len(table.rows), 'row')}", [table])

@@ -92,28 +92,26 @@ def _between(comparison: Comparison, relation: str) -> Iterator[Point]:
 
 
 def _steps_sentence(known: Sequence[tuple[int, RegimeVerdict]]) -> str:
+    """When to stop. Early steps that are left open do not count: who has learnt little draws nothing real yet."""
     regimes: dict[int, set[Regime]] = {}
     for x, verdict in known:
         regimes.setdefault(x, set()).add(verdict.regime)
-    onset = next((x for x in regimes if regimes[x] != {"generalization"}), None)
-    if onset is None:
-        return f"Up to step {max(regimes):,}, the last that was looked at, it generalises."
-    memorising = next((x for x in regimes if regimes[x] & {"memorization", "transition"}), None)
-    said = [] if onset == memorising else [f"From step {onset:,} on it is not shown that it generalises."]
-    if memorising is not None:
-        said.append(f"It memorises from step {memorising:,} on.")
-    said.append(_advice([x for x in regimes if x < onset]))
-    again = [f"{x:,}" for x in regimes if x > onset and regimes[x] == {"generalization"}]
+    last = max(regimes)
+    onset = next((x for x in regimes if regimes[x] & {"memorization", "transition"}), None)
+    good = [x for x in regimes if regimes[x] == {"generalization"}]
+    before = [x for x in good if onset is None or x < onset]
+    if good and good[-1] == last and onset is None:
+        return f"Step {last:,}, the last that was looked at, still generalises: no step is shown to memorise."
+    said = [f"It memorises from step {onset:,} on." if onset is not None else "No step is shown to memorise."]
+    if before:
+        which = "last before" if onset is not None else "last"
+        said.append(f"Step {before[-1]:,} is the {which} that is shown to generalise: train no longer than that.")
+    else:
+        said.append("No step before is shown to generalise." if onset is not None else "None is shown to generalise.")
+    again = [f"{x:,}" for x in good if onset is not None and x > onset]
     if again:
         said.append(f"Later steps that generalise again: {', '.join(again)}.")
     return " ".join(said)
-
-
-def _advice(earlier: Sequence[int]) -> str:
-    """How long to train, from the steps before the first that does not generalise."""
-    if not earlier:
-        return "No earlier step was looked at, so look at some before training again."
-    return f"Step {earlier[-1]:,} is the last before: train no longer than that."
 
 
 def _sizes_sentence(known: Sequence[tuple[int, RegimeVerdict]]) -> str:

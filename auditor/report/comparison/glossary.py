@@ -15,14 +15,18 @@ TERMS = (
     ),
     (
         "Memorization",
-        "The checkpoint answers as the memorizer does: it lands on training images, and on the same ones.",
+        "The checkpoint answers as the memorizer does: most probes land on the same training images.",
     ),
     (
         "Generalization",
         "The checkpoint answers with new images, and would have given much the same ones after training on other "
         "images of the same kind.",
     ),
-    ("Transition", "Between the two: some probes land on training images, most do not."),
+    (
+        "Transition",
+        "Between the two: most probes do not land where the memorizer does, but training images are favoured. It "
+        "memorises some.",
+    ),
     (
         "Encoder",
         "Turns an image into a list of numbers, so that similar images have similar numbers. Similarity is 1 for "

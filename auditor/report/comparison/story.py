@@ -118,6 +118,12 @@ def image_sets(comparison: Comparison) -> list[tuple[str, ImageSet | None]]:
     return [*((f"training of {m.name}", m.training) for m in comparison.models), ("held-out", comparison.holdout)]
 
 
+def encoders(comparison: Comparison, used: Sequence[str]) -> list[str]:
+    """Encoders in use, the decisive one first."""
+    names = dict.fromkeys(used)
+    return sorted(names, key=lambda name: name != comparison.decisive)
+
+
 def matrix_sentence(comparison: Comparison) -> str:
     """What checkpoints of disjoint data have in common on the same noise: the fact that all this rests on."""
     apart = [

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from auditor.report.comparison import story
 from auditor.report.comparison.blocks import Cell, Figure, Ruling, Table
 from auditor.report.comparison.curve import Series
 from auditor.report.story import estimate_text
 from auditor.store.comparison import (
-    AttributeDistribution,
-    AttributeShare,
     ClusterShare,
     Comparison,
     MemorizerAgreement,
-    Moved,
     Reproducibility,
-    TaskResult,
 )
 from auditor.store.record import Estimate
 from auditor.store.wording import decimal, percent
-
-SHOWN_PROBES = 24  # examples named per fine-tuning
 
 
 def share(estimate: Estimate) -> Figure:
@@ -145,176 +138,6 @@ def points(drawn: Sequence[Series], x_name: str) -> Table:
         for p in sorted(one.points, key=lambda p: p.x)
     ]
     return Table("Every point of the curve", ("Pair or checkpoint", "Series", x_name, "Value"), rows)
-
-
-def moved(shown: Sequence[Moved]) -> Table:
-    header = (
-        "Base → fine-tune", "Encoder", "Probes", "Moved onto its images", "Moved off them", "On them both times", "p",
-        "Probes that moved on",
-    )  # fmt: skip
-    rows: list[list[Cell]] = [
-        [
-            f"{m.base} → {m.tuned}",
-            m.encoder,
-            number(m.probes),
-            share(m.onto),
-            share(m.off),
-            percent(m.stayed),
-            f"{m.p_value:.3g}",
-            _examples(m.examples),
-        ]
-        for m in shown
-    ]
-    return Table("Which probes fine-tuning moved onto its training images", header, rows)
-
-
-def _examples(probes: Sequence[int]) -> str:
-    named = ", ".join(str(probe) for probe in probes[:SHOWN_PROBES]) or "–"
-    return named if len(probes) <= SHOWN_PROBES else f"{named} and {len(probes) - SHOWN_PROBES:,} more"
-
-
-def tasks_alike(shown: Sequence[TaskResult]) -> Table:
-    header = ("Task", "Pair", "Encoder", "Images", "Same image and noise", "Different ones")
-    rows: list[list[Cell]] = [
-        [t.task, f"{t.left} × {t.right}", t.encoder, number(t.images), Figure(t.matched), Figure(t.mismatched)]
-        for t in shown
-        if t.left != t.right
-    ]
-    return Table("Do checkpoints fill in the same? Similarity of what they fill in", header, rows)
-
-
-def tasks_restored(shown: Sequence[TaskResult]) -> Table:
-    header = (
-        "Task", "Checkpoint", "Encoder", "Images", "Error, training", "Error, held out", "Training restored better",
-        "Training images recognised", "Held-out images recognised",
-    )  # fmt: skip
-    rows: list[list[Cell]] = [
-        [
-            t.task,
-            t.left if t.left == t.right else f"{t.left} (beside {t.right})",
-            t.encoder,
-            number(t.images),
-            Figure(t.error_training),
-            Figure(t.error_holdout),
-            Figure(t.training_better),
-            share(t.restored_training),
-            share(t.restored_holdout),
-        ]
-        for t in shown
-        if t.left == t.right or _is_scored(t)
-    ]
-    return Table("Is it the training image that is filled in?", header, rows)
-
-
-def _is_scored(task: TaskResult) -> bool:
-    figures = (task.error_training, task.error_holdout, task.training_better, task.restored_training)
-    return any(figure.value is not None for figure in (*figures, task.restored_holdout))
-
-
-def attributes(shown: Sequence[AttributeDistribution]) -> Table:
-    """Shares by value and source; the longer of the two runs down the page."""
-    caption = f"How often each value occurs, as {shown[0].encoder} sees it"
-    return _by_value(caption, [(d.source, d.shares) for d in shown], percentages=True)
-
-
-def amplification(shown: Sequence[AttributeDistribution]) -> Table:
-    sources = [(d.source, d.amplification) for d in shown if d.amplification]
-    return _by_value("Amplification: generated share divided by that of the training set", sources, percentages=False)
-
-
-def accuracy(shown: Sequence[AttributeDistribution]) -> Table:
-    rows: list[list[Cell]] = [[d.source, share(d.accuracy)] for d in shown]
-    return Table("How often the classifier is right", ("Images", "Accuracy"), rows)
-
-
-def _by_value(caption: str, sources: Sequence[tuple[str, Sequence[AttributeShare]]], percentages: bool) -> Table:
-    values = list(dict.fromkeys(item.value for _, shares in sources for item in shares))
-    cells: dict[tuple[str, str], Cell] = {
-        (source, item.value): Figure(item.share, percentages) for source, shares in sources for item in shares
-    }
-    names = [source for source, _ in sources]
-    if len(names) <= len(values):
-        rows = [[value, *(cells.get((name, value), "–") for name in names)] for value in values]
-        return Table(caption, ("Value", *names), rows)
-    rows = [[name, *(cells.get((name, value), "–") for value in values)] for name in names]
-    return Table(caption, ("Images", *values), rows)
-
-
-def models(comparison: Comparison) -> Table:
-    header = ("Model", "Checkpoint", "Network", "Parameters", "Predicts", "Images", "Timesteps", "Place on the curve",
-              "Fine-tuned from")  # fmt: skip
-    rows: list[list[Cell]] = [
-        [
-            m.name,
-            m.checkpoint.path,
-            f"{m.checkpoint.pipeline}, {m.checkpoint.network}{', conditional' if m.checkpoint.conditional else ''}",
-            number(m.checkpoint.parameters),
-            m.checkpoint.prediction_type,
-            " × ".join(map(str, m.checkpoint.sample_shape)),
-            number(m.checkpoint.train_timesteps),
-            _placed(m.size, m.step),
-            m.base or "–",
-        ]
-        for m in comparison.models
-    ]
-    return Table("Models (images: channels × height × width)", header, rows)
-
-
-def _placed(size: int | None, step: int | None) -> str:
-    parts = [f"{size:,} images" if size is not None else "", f"step {step:,}" if step is not None else ""]
-    return ", ".join(part for part in parts if part) or "–"
-
-
-def image_sets(comparison: Comparison) -> Table:
-    rows: list[list[Cell]] = [
-        [name, s.path, number(s.images), number(s.distinct), number(len(s.unreadable))]
-        if s
-        else [name, "not given", "–", "–", "–"]
-        for name, s in story.image_sets(comparison)
-    ]
-    return Table("Image sets", ("Set", "Path", "Images", "Distinct", "Unreadable"), rows)
-
-
-def columns(comparison: Comparison) -> Table:
-    header = ("Column", "What it is", "Sampler", "Steps", "Generations", "Denoiser evaluations")
-    rows: list[list[Cell]] = [
-        [
-            c.name,
-            f"checkpoint {c.model}" if c.kind == "checkpoint" else f"closed-form memorizer of the data of {c.model}",
-            c.sampler,
-            number(c.steps),
-            number(c.generations),
-            number(c.denoiser_evaluations),
-        ]
-        for c in comparison.columns
-    ]
-    return Table("Columns", header, rows)
-
-
-def files(comparison: Comparison) -> Table:
-    rows: list[list[Cell]] = [
-        [f"{m.name}: {file.path}", number(file.bytes), file.sha256]
-        for m in comparison.models
-        for file in m.checkpoint.files
-    ]
-    return Table("Files of the checkpoints", ("File", "Bytes", "SHA-256"), rows)
-
-
-def figures(comparison: Comparison) -> Table:
-    header = ("Figure", "From", "Value", "Unit", "Level", "n", "Method")
-    rows: list[list[Cell]] = [
-        [
-            f.estimate.name,
-            origin,
-            f,
-            f.estimate.unit or "–",
-            "–" if f.estimate.level is None else percent(f.estimate.level),
-            "–" if f.estimate.n is None else number(f.estimate.n),
-            f.estimate.method or "–",
-        ]
-        for origin, f in story.estimates(comparison)
-    ]
-    return Table("Every figure with uncertainty in the comparison", header, rows)
 
 
 def cell_text(cell: Cell) -> str:
