@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 
 Precision = Literal["float32", "bfloat16"]
-KEPT = ("time_proj",)  # Fourier frequencies (around 16): at log-sigma 5, bfloat16 would turn their phases by up to 1 radian
+# Fourier frequencies are around 16: at log-sigma 5, rounding them to bfloat16 would turn phases by up to a radian.
+KEPT = ("time_proj",)
 
 
 def reduce_precision(network: torch.nn.Module, dtype: torch.dtype) -> None:
