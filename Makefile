@@ -2,13 +2,14 @@
 # make test    lint, types, layers, tests
 # make bench   speed, as ratios measured side by side
 # make audits  the reference audits in reports/
+# make comparisons  the reference comparisons and the regime curve in reports/
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint bench audits install clean
+.PHONY: demo test lint bench audits comparisons install clean
 
 install: $(INSTALLED)
 
@@ -42,6 +43,9 @@ bench: install
 
 audits: install
 	$(BIN)/python reports/audits.py
+
+comparisons: install
+	$(BIN)/python reports/comparisons.py
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

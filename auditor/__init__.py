@@ -13,21 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auditor.audit import judge_run, read_record, run
+    from auditor.comparing import compare, read_compared
+    from auditor.comparison_config import ComparisonConfig, read_comparison
     from auditor.config import AuditConfig, read_config
     from auditor.planning import plan
     from auditor.policy import Policy, judge, read_policy
     from auditor.splitting import split
+    from auditor.store.comparison import Comparison
     from auditor.store.record import Record
 
 __all__ = [
-    "AuditConfig", "Policy", "Record", "judge", "judge_run", "plan", "read_config", "read_policy", "read_record",
-    "run", "split",
+    "AuditConfig", "Comparison", "ComparisonConfig", "Policy", "Record", "compare", "judge", "judge_run", "plan",
+    "read_compared", "read_comparison", "read_config", "read_policy", "read_record", "run", "split",
 ]  # fmt: skip
 
 _HOME = {
     "AuditConfig": "auditor.config", "read_config": "auditor.config", "Record": "auditor.store.record",
     "Policy": "auditor.policy", "judge": "auditor.policy", "read_policy": "auditor.policy",
     "plan": "auditor.planning", "split": "auditor.splitting",
+    "Comparison": "auditor.store.comparison", "ComparisonConfig": "auditor.comparison_config",
+    "read_comparison": "auditor.comparison_config",
+    "compare": "auditor.comparing", "read_compared": "auditor.comparing",
     "run": "auditor.audit", "judge_run": "auditor.audit", "read_record": "auditor.audit",
 }  # fmt: skip
 

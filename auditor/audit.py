@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +16,9 @@ from auditor.policy import DEFAULT_NAME, copies_rule, judge, membership_rule, re
 from auditor.probes import draw_salt, root_seed
 from auditor.progress import Progress, Silent
 from auditor.report import render
-from auditor.search.index import search_device
 from auditor.stages.copies import search_every_encoder
 from auditor.stages.embed import embed_everything
+from auditor.stages.environment import environment
 from auditor.stages.generate import generate_all
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership import test_membership
@@ -80,7 +79,7 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
         audit_digest=value_digest(specification(config, inputs)),
         started=results.started,
         seconds=results.seconds,
-        environment=environment(inputs),
+        environment=environment(inputs.device),
         config=config.model_dump(mode="json"),
         checkpoint=inputs.checkpoint.info,
         training=inputs.train.info,
@@ -117,18 +116,6 @@ def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
         "train": inputs.train.info.digest,
         "holdout": inputs.holdout.info.digest,
     }
-
-
-def environment(inputs: Inputs) -> dict[str, str]:
-    """Versions and devices that results were computed with."""
-    packages = ("torch", "diffusers", "open_clip_torch", "numpy", "scipy")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": inputs.device,
-        "search": search_device(),
-        "threads": str(torch.get_num_threads()),
-    } | {name: version(name) for name in packages}
 
 
 def read_record(run_dir: Path | str) -> Record:

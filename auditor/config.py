@@ -27,6 +27,8 @@ class CheckpointConfig(Section):
 class DataConfig(Section):
     train: Path
     holdout: Path
+    train_ids: Path | None = None  # only the images listed, one id a line, as `auditor split` writes them
+    holdout_ids: Path | None = None
     split: Literal["group", "image", "unknown"] = "unknown"  # how the held-out set was drawn
     resize: bool = False
     id_column: str | None = None
@@ -119,31 +121,31 @@ def config_error(error: ValidationError, subject: str) -> ConfigError:
 
 def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
     """The same configuration with every relative path taken from ``base``, which may itself be relative."""
-    data = config.data.model_copy(
-        update={"train": _below(base, config.data.train), "holdout": _below(base, config.data.holdout)}
-    )
+    names = ("train", "holdout", "train_ids", "holdout_ids")
+    given = {name: getattr(config.data, name) for name in names}
+    data = config.data.model_copy(update={name: below(base, path) for name, path in given.items() if path})
     encoders = [
         encoder.model_copy(
             update={
-                "weights": _below(base, encoder.weights) if encoder.weights else None,
-                "model": _local_dir(encoder.model, base),
+                "weights": below(base, encoder.weights) if encoder.weights else None,
+                "model": local_dir(encoder.model, base),
             }
         )
         for encoder in config.encoders
     ]
-    checkpoint = config.checkpoint.model_copy(update={"path": _below(base, config.checkpoint.path)})
-    policy = _below(base, config.policy) if config.policy else None
+    checkpoint = config.checkpoint.model_copy(update={"path": below(base, config.checkpoint.path)})
+    policy = below(base, config.policy) if config.policy else None
     return config.model_copy(update={"data": data, "encoders": encoders, "checkpoint": checkpoint, "policy": policy})
 
 
-def _below(base: Path, path: Path) -> Path:
+def below(base: Path, path: Path) -> Path:
     """``path`` from ``base``, without ``..`` inside it where that is plain text."""
     return Path(os.path.normpath(base / path))
 
 
-def _local_dir(model: str | None, base: Path) -> str | None:
+def local_dir(model: str | None, base: Path) -> str | None:
     """``local-dir:<folder>`` with the folder taken from ``base``; other names unchanged."""
     prefix = "local-dir:"
     if model is None or not model.startswith(prefix):
         return model
-    return f"{prefix}{_below(base, Path(model.removeprefix(prefix)))}"
+    return f"{prefix}{below(base, Path(model.removeprefix(prefix)))}"

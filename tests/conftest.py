@@ -1,4 +1,5 @@
-"""Every test runs deterministically, on two threads, without network, and leaves global random state alone."""
+"""Every test runs deterministically, on as many threads as OMP_NUM_THREADS says (2), without network, and leaves
+global random state alone."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 torch.use_deterministic_algorithms(True)
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"

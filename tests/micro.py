@@ -37,8 +37,11 @@ def write_checkpoint(path: Path, **changes: object) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         unet = UNet2DModel(
-            sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16),
-            norm_num_groups=4, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, **changes,
+            **{
+                "sample_size": 8, "in_channels": 1, "out_channels": 1, "layers_per_block": 1, "norm_num_groups": 4,
+                "block_out_channels": (8, 16), "down_block_types": ("DownBlock2D",) * 2,
+                "up_block_types": ("UpBlock2D",) * 2, **changes,
+            }
         )  # fmt: skip
     DDPMPipeline(unet=unet, scheduler=DDPMScheduler(num_train_timesteps=200)).save_pretrained(path)
 

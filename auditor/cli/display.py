@@ -14,11 +14,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from auditor.progress import Meter
+from auditor.report.story import estimate_text
+from auditor.store.comparison import Comparison
 from auditor.store.record import Judgement, Record
 
 COLOURS = {"pass": "green", "fail": "red", "cannot conclude": "yellow"}
+REGIME_COLOURS = {
+    "memorization": "red", "transition": "yellow", "generalization": "green", "cannot conclude": "yellow",
+}  # fmt: skip
+MOST_PAIRS = 12  # shown in the terminal; the report has all
 
 
 def printable(text: object) -> str:
@@ -76,4 +83,27 @@ def show_verdict(console: Console, record: Record, judgement: Judgement, report:
     console.print(f"[green]{'pass':>15}[/]  {printable(', '.join(rule.title for rule in passed))}", highlight=False)
     for remedy in judgement.remedies:
         console.print(f"  → {printable(remedy)}", highlight=False)
+    console.print(f"report: {printable(report)}", highlight=False, soft_wrap=True)
+
+
+def show_comparison(console: Console, comparison: Comparison, report: str) -> None:
+    """Each checkpoint's regime with its first reason, the pairs' similarities, and where the report is."""
+    for verdict in comparison.regimes:
+        if verdict.encoder == comparison.decisive:
+            word = f"[bold {REGIME_COLOURS[verdict.regime]}]{verdict.regime:>15}[/]"
+            reason = printable(verdict.reasons[0]) if verdict.reasons else ""
+            console.print(f"{word}  [bold]{printable(verdict.column)}[/]  {reason}", highlight=False)
+    pairs = [pair for pair in comparison.pairs if pair.encoder == comparison.decisive]
+    if pairs:
+        table = Table("pair", "data", "same noise", "other noise", "RP", box=None, pad_edge=False)
+        for pair in pairs[:MOST_PAIRS]:
+            table.add_row(
+                printable(f"{pair.left} / {pair.right}"), pair.data, estimate_text(pair.matched),
+                estimate_text(pair.mismatched), estimate_text(pair.rp),
+            )  # fmt: skip
+        console.print(table)
+    if len(pairs) > MOST_PAIRS:
+        console.print(f"  and {len(pairs) - MOST_PAIRS} more pairs in the report", highlight=False)
+    for note in comparison.notes:
+        console.print(f"  → {printable(note)}", highlight=False)
     console.print(f"report: {printable(report)}", highlight=False, soft_wrap=True)

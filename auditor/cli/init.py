@@ -7,12 +7,13 @@ from importlib import resources
 import click
 
 
-def template() -> str:
-    """The commented audit.toml: every key with its default."""
-    return resources.files("auditor.cli").joinpath("audit.toml").read_text()
+def template(name: str = "audit") -> str:
+    """The commented audit.toml or compare.toml: every key with its default."""
+    return resources.files("auditor.cli").joinpath(f"{name}.toml").read_text()
 
 
 @click.command()
-def init() -> None:
+@click.option("--compare", is_flag=True, help="The compare.toml of `auditor compare` instead.")
+def init(compare: bool) -> None:
     """Print a commented audit.toml (auditor init > audit.toml)."""
-    click.echo(template(), nl=False)
+    click.echo(template("compare" if compare else "audit"), nl=False)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 from rich.console import Console
 
-from auditor.cli import doctor, gate, init, plan, report, run, scan, split
+from auditor.cli import compare, doctor, gate, init, plan, report, run, scan, split
 from auditor.cli.display import printable
 from auditor.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, AuditError
 
@@ -28,11 +28,12 @@ def cli() -> None:
     auditor plan audit.toml            what it will cost and what its sizes can conclude
     auditor run audit.toml             audit; the same command again resumes
     auditor gate runs/audit            the verdict as an exit code, for CI
+    auditor compare A B --train ...    regime, and what the same noise makes of both
     """
 
 
 for command in (
-    init.init, plan.plan, run.run, gate.gate, report.report, split.split, scan.scan, doctor.doctor,
+    init.init, plan.plan, run.run, gate.gate, compare.compare, report.report, split.split, scan.scan, doctor.doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

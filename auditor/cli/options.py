@@ -18,6 +18,9 @@ OPTIONS = (
     click.argument("target", type=click.Path(path_type=Path)),
     click.option("--train", type=click.Path(path_type=Path), help="Training images: folder, tar, parquet, arrow, npz."),
     click.option("--holdout", type=click.Path(path_type=Path), help="Held-out images of the same origin."),
+    click.option("--train-ids", type=click.Path(path_type=Path),
+                 help="The ids of --train that were trained on, one a line (`auditor split` writes such lists)."),
+    click.option("--holdout-ids", type=click.Path(path_type=Path), help="The same for --holdout."),
     click.option("--split", type=click.Choice(["group", "image", "unknown"]), help="How the held-out set was drawn."),
     click.option("--resize", is_flag=True, help="Bring images to the checkpoint's size and channels."),
     click.option("--probes", type=click.IntRange(1), help="Number of generations [default: 4096]."),
@@ -66,7 +69,8 @@ def configuration(target: Path, assignments: tuple[str, ...], **options: Any) ->
 def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
     """Options that were given, under their configuration keys; their paths are the user's, not the file's: ``here``."""
     keys = {
-        "train": "data.train", "holdout": "data.holdout", "split": "data.split", "resize": "data.resize",
+        "train": "data.train", "holdout": "data.holdout", "train_ids": "data.train_ids",
+        "holdout_ids": "data.holdout_ids", "split": "data.split", "resize": "data.resize",
         "probes": "generation.probes", "sampler": "generation.sampler", "steps": "generation.steps",
         "batch_size": "generation.batch_size", "salt": "generation.salt", "policy": "policy",
     }  # fmt: skip
@@ -76,13 +80,13 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
         if name in keys and value not in (None, False)
     }
     if options.get("encoders"):
-        given["encoders"] = [_encoder(text, here) for text in options["encoders"]]
+        given["encoders"] = [encoder_section(text, here) for text in options["encoders"]]
     if options.get("no_membership"):
         given["membership.enabled"] = False
     return given
 
 
-def _encoder(text: str, here: Path) -> dict[str, str]:
+def encoder_section(text: str, here: Path) -> dict[str, str]:
     """``NAME[=SOURCE]`` as an encoder section: a model name or local-dir folder for clip, else a weights file."""
     name, _, source = text.partition("=")
     if not source:
@@ -121,5 +125,5 @@ def _literal(text: str) -> object:
 def default_run_directory(target: Path) -> Path:
     """``runs/<name>``: the same for the same target, so that the same command resumes."""
     name = target.stem if target.suffix == ".toml" else target.absolute().name
-    generic = name in {"audit", "checkpoint"}
+    generic = name in {"audit", "compare", "checkpoint"}
     return Path("runs") / (target.absolute().parent.name if generic else name)

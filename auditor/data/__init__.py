@@ -2,6 +2,7 @@
 
 from auditor.data.base import Geometry, ImageBatch, ImageSource
 from auditor.data.open import open_source
+from auditor.data.selection import read_ids, refuse_missing, select
 from auditor.data.survey import Survey, describe, pixel_digests, pixels_of, survey
 
 __all__ = [
@@ -13,5 +14,8 @@ __all__ = [
     "open_source",
     "pixel_digests",
     "pixels_of",
+    "read_ids",
+    "refuse_missing",
+    "select",
     "survey",
 ]

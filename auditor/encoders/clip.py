@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ class ClipEncoder:
     one motif, which is why an audit calibrates it on planted copies before believing it.
     """
 
-    def __init__(self, model: Any, preprocess: Preprocess, spec: EncoderSpec, device: str) -> None:
-        self._model, self._preprocess, self._spec, self._device = model, preprocess, spec, device
+    def __init__(self, model: Any, preprocess: Preprocess, spec: EncoderSpec, device: str, name: str) -> None:
+        self._model, self._preprocess, self._spec, self._device, self._name = model, preprocess, spec, device, name
 
     @property
     def spec(self) -> EncoderSpec:
@@ -43,6 +44,23 @@ class ClipEncoder:
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """UInt8[B C H W] to Float32[B D] unit vectors; batch size moves a value by less than 1e-5."""
         return unit_rows(self._model.encode_image(self._preprocess(pixels).to(self._device)).float())
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Texts as Float32[C D] unit vectors in the space of the images, by the model's own tokenizer.
+
+        Raises:
+          ConfigError: The tokenizer is not on this machine.
+        """
+        import open_clip
+
+        try:
+            tokens = open_clip.get_tokenizer(self._name)(list(texts))
+        except Exception as error:  # open_clip and transformers raise their own
+            reason = str(error).strip().split("\n")[0][:200]
+            remedy = "Leave attributes.prompts out, or use a model whose tokenizer ships with it."
+            raise ConfigError("encoder clip: tokenizer", reason, "one that can be loaded", remedy) from error
+        return unit_rows(self._model.encode_text(tokens.to(self._device)).float())
 
 
 def build_clip(config: EncoderConfig, channels: int, height: int, width: int, device: str) -> ClipEncoder:
@@ -69,7 +87,8 @@ def build_clip(config: EncoderConfig, channels: int, height: int, width: int, de
     with torch.inference_mode():
         dim = model.encode_image(preprocess(np.zeros((1, 3, height, width), np.uint8))).shape[1]
     detail = f"open_clip {_architecture(config.model)}, {weights.name}, {preprocess}"
-    return ClipEncoder(model.to(device), preprocess, EncoderSpec("clip", detail, dim, file_digest(weights)), device)
+    spec = EncoderSpec("clip", detail, dim, file_digest(weights))
+    return ClipEncoder(model.to(device), preprocess, spec, device, config.model)
 
 
 def _local_weights(folder: Path) -> Path:

@@ -76,7 +76,7 @@ def search_copies(
     """The copy decision of one encoder with its placebo and positive controls."""
     name = embedded.name
     pool, everything = build_pool(run, inputs, embedded, held_out)
-    planted = plant_in(pool, inputs, embedded.encoder, seed)
+    planted = plant_in(pool, inputs.train, inputs.holdout, embedded.encoder, seed)
 
     def verbatim(rows: NDArray[np.int64], originals: NDArray[np.int64]) -> NDArray[np.bool_]:
         return compare_pixels(inputs.train, pool, generations, rows, originals)

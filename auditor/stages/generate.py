@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from auditor.checkpoint.load import LoadedCheckpoint
 from auditor.config import GenerationConfig
-from auditor.data import pixels_of
 from auditor.diffusion.denoiser import Denoiser
-from auditor.diffusion.ideal import IdealDenoiser
 from auditor.diffusion.samplers import SAMPLERS
 from auditor.errors import CheckpointError
 from auditor.probes import choose, probe_noise
 from auditor.progress import Progress
 from auditor.stages.inputs import Inputs
+from auditor.stages.memorizer import memorizer_of
 from auditor.store.digest import value_digest
 from auditor.store.record import Generation
 from auditor.store.run_directory import RunDirectory
@@ -83,6 +82,7 @@ def generate(
     seed: str,
     device: str,
     progress: Progress,
+    title: str | None = None,
 ) -> Generations:
     """Every probe's image under ``denoiser``, from the run directory where it is already there.
 
@@ -93,12 +93,13 @@ def generate(
       config: Sampler, steps, number of probes, batch size.
       seed: Root seed of the probe noise.
       device: Where the denoiser runs.
+      title: What is shown while it runs; None = the stage.
 
     Raises:
       CheckpointError: Not one probe gave a finite image.
     """
     parts = []
-    with progress.stage(f"{stage} {config.probes} images", config.probes, "image") as meter:
+    with progress.stage(f"{title or stage}: {config.probes} images", config.probes, "image") as meter:
         for start in range(0, config.probes, config.batch_size):
             probes = range(start, min(start + config.batch_size, config.probes))
             name = f"{stage}/{start // config.batch_size:05d}"
@@ -157,8 +158,7 @@ def generate_all(run: RunDirectory, inputs: Inputs, config: GenerationConfig, se
     generations = generate(run, "generate", probes, checkpoint, denoiser, config, seed, inputs.device, show)
 
     chosen = choose(seed, "memorizer", inputs.train.distinct_ids, MEMORIZER_POINTS)
-    points = checkpoint.codec.to_model(pixels_of(inputs.train.source, chosen))
-    memorizer = IdealDenoiser(points, checkpoint.denoiser.schedule)
+    memorizer = memorizer_of(inputs.train, chosen, checkpoint)
     fewer = config.model_copy(update={"probes": CONTROL_PROBES})
     key_of_control = {"points": value_digest(chosen), "set": inputs.train.info.digest, "key": key}
     control = generate(run, "memorizer", key_of_control, checkpoint, memorizer, fewer, seed, inputs.device, show)

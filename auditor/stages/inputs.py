@@ -10,7 +10,7 @@ import torch
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
 from auditor.config import AuditConfig
-from auditor.data import Geometry, ImageSource, open_source, survey
+from auditor.data import Geometry, ImageSource, open_source, read_ids, refuse_missing, select, survey
 from auditor.diffusion.steps import read_ladder
 from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
@@ -85,7 +85,10 @@ def open_inputs(config: AuditConfig) -> Inputs:
         build_encoder(encoder, channels=channels, height=height, width=width, device=device)
         for encoder in config.encoders
     ]
-    train, holdout = (open_images(path, geometry, config) for path in paths)
+    data = config.data
+    columns = data.id_column, data.image_column
+    train = open_images(data.train, geometry, *columns, ids=data.train_ids)
+    holdout = open_images(data.holdout, geometry, *columns, ids=data.holdout_ids)
     refuse_overlap(train, holdout)
     refuse_few_training(config, train)
     nonmembers = config.membership.nonmembers if config.membership.enabled else None
@@ -132,12 +135,32 @@ def try_network(checkpoint: LoadedCheckpoint, device: str) -> None:
         raise CheckpointError(checkpoint.info.path, found, f"a network that takes and gives {size}", remedy)
 
 
-def open_images(path: Path, geometry: Geometry, config: AuditConfig) -> Images:
-    """One set, opened and surveyed in a single pass."""
-    data = config.data
-    source = open_source(path, geometry, id_column=data.id_column, image_column=data.image_column)
-    info, digests = survey(source)
-    return Images(source, info, digests)
+def open_images(
+    path: Path,
+    geometry: Geometry,
+    id_column: str | None = None,
+    image_column: str | None = None,
+    *,
+    ids: Path | None = None,
+    first: int | None = None,
+) -> Images:
+    """One set, opened and surveyed in a single pass.
+
+    Args:
+      path, geometry, id_column, image_column: See :func:`auditor.data.open_source`.
+      ids: A list of the ids that belong to the set, one a line; None = every image there.
+      first: Only the first so many of the list.
+
+    Raises:
+      ConfigError: See :func:`auditor.data.open_source`; or a listed id that is not in the set.
+      DataError: No image is readable, or one has another shape.
+    """
+    source = open_source(path, geometry, id_column=id_column, image_column=image_column)
+    selected: ImageSource = source if ids is None else select(source, ids, first)
+    info, digests = survey(selected)
+    if ids is not None:
+        refuse_missing(read_ids(ids, first), digests, source)
+    return Images(selected, info, digests)
 
 
 def refuse_few_training(config: AuditConfig, train: Images) -> None:

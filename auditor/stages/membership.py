@@ -14,6 +14,7 @@ from auditor.config import AuditConfig
 from auditor.copies.groups import duplicate_groups
 from auditor.copies.pool import Pool
 from auditor.data import pixels_of
+from auditor.data.captions import stated_class
 from auditor.diffusion.score_table import ScoreTable, join
 from auditor.diffusion.sweep import Batch, sweep
 from auditor.membership import ATTACKS
@@ -185,12 +186,6 @@ def label_of(name: str, caption: str | None, stream: str, classes: int) -> int:
     if stated is not None:
         return stated
     return int(value_digest([stream, name])[:12], 16) % classes
-
-
-def stated_class(caption: str | None, classes: int) -> int | None:
-    """The class that a caption names by its number, if it is one of the checkpoint's."""
-    text = (caption or "").strip()
-    return int(text) if text.isdecimal() and len(text) < 10 and int(text) < classes else None
 
 
 def distinct(images: Images, ids: Sequence[str]) -> list[str]:

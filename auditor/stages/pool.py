@@ -51,15 +51,15 @@ def build_pool(run: RunDirectory, inputs: Inputs, embedded: Embedded, held_out: 
     return everything.first(len(train_ids) + len(held_out.competition)), everything
 
 
-def plant_in(pool: Pool, inputs: Inputs, encoder: Encoder, seed: str) -> PlantedCopies:
-    """Planted copies of a label-blind sample of the pool."""
+def plant_in(pool: Pool, train: Images, holdout: Images | None, encoder: Encoder, seed: str) -> PlantedCopies:
+    """Planted copies of a label-blind sample of the pool, whose rows come from these two sets."""
     rows = sample_originals(pool.pixel_digest, seed)
     of_train = rows[rows < pool.training]
     of_holdout = rows[rows >= pool.training]
     parts = [
         pixels_of(images.source, [pool.ids[row] for row in part])
-        for images, part in ((inputs.train, of_train), (inputs.holdout, of_holdout))
-        if len(part)
+        for images, part in ((train, of_train), (holdout, of_holdout))
+        if images is not None and len(part)
     ]
     return embed_planted(rows, np.concatenate(parts), encoder, seed)
 

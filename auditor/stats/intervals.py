@@ -1,10 +1,16 @@
-"""Exact binomial intervals: k hits among n independent trials."""
+"""Intervals of shares and means: exact binomial ones for k hits among n trials, Student's for a mean."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import beta
+from scipy.stats import t as student_t
+
+from auditor.store.record import Estimate
 
 Side = Literal["two-sided", "lower", "upper"]
 
@@ -37,3 +43,22 @@ def clopper_pearson(hits: int, trials: int, level: float = 0.95, side: Side = "t
     if side != "lower" and hits < trials:
         upper = float(beta.isf(tail, hits + 1, trials - hits))
     return Interval(lower, upper)
+
+
+def mean_interval(values: ArrayLike, *, level: float = 0.95, name: str = "mean", unit: str = "") -> Estimate:
+    """The mean of independent values with Student's interval; unscored below two values.
+
+    Args:
+      values: Float[N], finite; independent draws, roughly symmetric or many.
+      level: Coverage in (0, 1).
+    """
+    x = np.asarray(values, np.float64)
+    if len(x) < 2:
+        reason = f"{len(x)} values are too few: 2 are needed"
+        return Estimate(name=name, value=None, n=len(x), unit=unit, unscored=reason)
+    width = float(student_t.isf((1 - level) / 2, len(x) - 1) * x.std(ddof=1)) / math.sqrt(len(x))
+    mean = float(x.mean())
+    return Estimate(
+        name=name, value=mean, lower=mean - width, upper=mean + width, level=level, method="t interval", n=len(x),
+        unit=unit,
+    )  # fmt: skip

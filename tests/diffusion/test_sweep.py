@@ -68,8 +68,9 @@ def test_calls_stay_within_the_batch_size(network_denoiser, linear, normal):
     assert max(sizes) == 5 and sum(sizes) == 6 * FLOOR
 
 
-# The network's own last digits depend on the size of its batch: 1e-7 relative per call, up to 11 calls in a row.
-TOLERANCE = 1e-5
+# The network's own last digits depend on the size of its batch: 1e-7 relative per call, up to 11 calls in a row. SecMI
+# squares the difference of two nearly equal states, 1e-3 of their size here, which multiplies that by about 1,000.
+TOLERANCE = 1e-4
 
 
 def worst(one, other) -> float:

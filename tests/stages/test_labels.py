@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import auditor
-from auditor.stages.membership import label_of, stated_class
+from auditor.data.captions import stated_class
+from auditor.stages.membership import label_of
 from auditor.store.record import Record
 from tests.micro import micro_config, write_checkpoint, write_micro_inputs
 

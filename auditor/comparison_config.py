@@ -1,0 +1,154 @@
+"""What a comparison is asked to do: read from TOML, unknown keys refused, every default written out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from auditor.config import Count, EncoderConfig, Section, Share, below, config_error, local_dir, read_raw
+from auditor.errors import ConfigError
+
+SamplerName = Literal["ddim", "dpmpp_2m", "heun"]
+
+
+class ModelConfig(Section):
+    """One checkpoint, and what is known of its training."""
+
+    checkpoint: Path
+    name: str | None = None  # None = the folder's name
+    allow_pickle: bool = False
+    train: Path | None = None  # its training images; without them there is no memorizer and no regime
+    ids: Path | None = None  # the ids among them that it was trained on, one a line
+    size: Count | None = None  # only the first so many of these ids; also the position on the curve
+    step: Count | None = None  # position on a curve along one training
+    base: str | None = None  # name of the model that it was fine-tuned from
+
+
+class ComparedData(Section):
+    holdout: Path | None = None
+    holdout_ids: Path | None = None
+    split: Literal["group", "image", "unknown"] = "unknown"  # how the held-out set was drawn
+    resize: bool = False
+    id_column: str | None = None
+    image_column: str | None = None
+
+
+class ComparedGeneration(Section):
+    probes: Annotated[int, Field(ge=2)] = 1024
+    samplers: Annotated[list[SamplerName], Field(min_length=1)] = ["ddim"]
+    steps: Count = 50
+    batch_size: Count = 64
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the networks; trajectories are float64 either way
+    salt: str | None = None  # pin the probes; None = drawn secretly and recorded afterwards
+
+
+class TasksConfig(Section):
+    """Inverse problems: what do the checkpoints fill in where a real image was hidden?"""
+
+    problems: list[Literal["inpaint", "superresolve"]] = []
+    solvers: Annotated[list[Literal["replacement", "null_space", "posterior"]], Field(min_length=1)] = ["null_space"]
+    images: Annotated[int, Field(ge=2)] = 64  # training images of each checkpoint, and as many held-out ones
+
+
+class AttributesConfig(Section):
+    """What is reproduced: shares of attribute values in training set, held-out set and generations."""
+
+    captions: bool = False  # the captions are class labels; a classifier on embeddings reads them off generations
+    prompts: list[str] = []  # zero-shot classes instead, under the clip encoder
+
+
+class ComparisonConfig(Section):
+    """A whole comparison. Paths are relative to the file they stand in."""
+
+    schema_version: Literal[1] = 1
+    models: Annotated[list[ModelConfig], Field(min_length=1)]
+    data: ComparedData = ComparedData()
+    generation: ComparedGeneration = ComparedGeneration()
+    encoders: Annotated[list[EncoderConfig], Field(min_length=1)] = [EncoderConfig(name="pixel")]
+    level: Share = 0.95  # of every interval
+    curve: Literal["size", "step"] | None = None  # what the models are ordered along
+    clusters: Annotated[int, Field(ge=0)] = 10  # of training images, where no captions label them; 0 = none
+    sheet: Annotated[int, Field(ge=0)] = 16  # probes shown in pictures
+    tasks: TasksConfig = TasksConfig()
+    attributes: AttributesConfig = AttributesConfig()
+    threads: Count | None = None  # CPU threads; does not affect what is asked for
+
+    @model_validator(mode="after")
+    def _check(self) -> ComparisonConfig:
+        names = self.names()
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"two models are called {sorted(twice)[0]!r}; give each a name of its own")
+        for model, name in zip(self.models, names, strict=True):
+            if model.base is not None and (model.base not in names or model.base == name):
+                raise ValueError(f"{name} names {model.base!r} as its base, which is no other model here")
+            if model.ids is not None and model.train is None:
+                raise ValueError(f"{name} lists ids without a training set")
+            if self.curve == "step" and model.step is None:
+                raise ValueError(f"curve = 'step', but {name} has no step")
+            if self.curve == "size" and model.size is None and model.train is None:
+                raise ValueError(f"curve = 'size', but {name} has neither size nor training set")
+        for what in (
+            self.generation.samplers,
+            [(encoder.name, encoder.model, encoder.weights) for encoder in self.encoders],
+        ):
+            if len(set(what)) < len(what):
+                raise ValueError("a sampler or encoder is listed twice")
+        if self.attributes.prompts and not any(encoder.name == "clip" for encoder in self.encoders):
+            raise ValueError("attributes.prompts need a clip encoder")
+        return self
+
+    def names(self) -> list[str]:
+        """The models' names, in order: given, or the folder's (its parent's where that is ``checkpoint``)."""
+        return [model.name or folder_name(model.checkpoint) for model in self.models]
+
+
+def folder_name(path: Path) -> str:
+    """A checkpoint folder's telling name."""
+    absolute = path.absolute()
+    return absolute.parent.name if absolute.name == "checkpoint" else absolute.name
+
+
+def read_comparison(path: Path | str) -> ComparisonConfig:
+    """The comparison that a TOML file asks for, its paths taken from the file's own folder.
+
+    Raises:
+      ConfigError: No such file, not TOML, an unknown key, or a value out of range.
+    """
+    return resolve_comparison(validate_comparison(read_raw(Path(path)), str(path)), Path(path).parent)
+
+
+def validate_comparison(raw: object, subject: str) -> ComparisonConfig:
+    """Check a parsed configuration; the first fault is reported with its key."""
+    try:
+        return ComparisonConfig.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "value_error":
+            got = str(first["ctx"]["error"])
+            raise ConfigError(subject, got, "a comparison that can be made", "Correct the file or options.") from error
+        raise config_error(error, subject) from error
+
+
+def resolve_comparison(config: ComparisonConfig, base: Path) -> ComparisonConfig:
+    """The same configuration with every relative path taken from ``base``."""
+
+    def placed(path: Path | None) -> Path | None:
+        return None if path is None else below(base, path)
+
+    models = [
+        model.model_copy(
+            update={"checkpoint": placed(model.checkpoint), "train": placed(model.train), "ids": placed(model.ids)}
+        )
+        for model in config.models
+    ]
+    data = config.data.model_copy(
+        update={"holdout": placed(config.data.holdout), "holdout_ids": placed(config.data.holdout_ids)}
+    )
+    encoders = [
+        encoder.model_copy(update={"weights": placed(encoder.weights), "model": local_dir(encoder.model, base)})
+        for encoder in config.encoders
+    ]
+    return config.model_copy(update={"models": models, "data": data, "encoders": encoders})

@@ -1,0 +1,152 @@
+"""A micro-comparison: every stage on real code, seconds long."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import auditor
+from auditor.comparing import compare, read_compared
+from auditor.comparison_config import ComparisonConfig, validate_comparison
+from auditor.errors import ConfigError
+from auditor.store.comparison import Comparison
+from tests.micro import write_checkpoint, write_micro_inputs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("micro")
+    write_micro_inputs(root)
+    write_checkpoint(root / "other", layers_per_block=2)
+    return root
+
+
+def micro_comparison(folder: Path, **changes: object) -> ComparisonConfig:
+    ids = sorted(path.stem for path in (folder / "train").iterdir())
+    (folder / "first.txt").write_text("".join(f"{name}\n" for name in ids[:40]))
+    raw: dict[str, object] = {
+        "models": [
+            {"checkpoint": str(folder / "checkpoint"), "name": "first", "train": str(folder / "train"),
+             "ids": str(folder / "first.txt")},
+            {"checkpoint": str(folder / "other"), "train": str(folder / "train"), "base": "first"},
+        ],
+        "data": {"holdout": str(folder / "holdout"), "split": "image"},
+        "generation": {"probes": 64, "steps": 3, "batch_size": 16, "salt": "micro"},
+        "tasks": {"problems": ["inpaint"], "solvers": ["null_space", "posterior"], "images": 30},
+        "clusters": 3,
+        "sheet": 5,
+    }  # fmt: skip
+    return validate_comparison({**raw, **changes}, "micro")
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path]:
+    run_dir = tmp_path_factory.mktemp("runs") / "compare"
+    return compare(micro_comparison(folder), run_dir), run_dir
+
+
+def test_every_part_is_there(made: tuple[Comparison, Path]):
+    found, run_dir = made
+    assert [column.name for column in found.columns] == [
+        "first", "other", "memorizer of first", "memorizer of other",
+    ]  # fmt: skip
+    assert [(pair.left, pair.right, pair.data) for pair in found.pairs] == [
+        ("first", "other", "overlapping"), ("first", "memorizer of first", "same"),
+        ("other", "memorizer of other", "same"),
+    ]  # fmt: skip
+    assert [verdict.column for verdict in found.regimes] == ["first", "other"]
+    assert [len(agreement.clusters) for agreement in found.memorizer] == [3, 3]
+    assert [(moved.base, moved.tuned) for moved in found.moved] == [("first", "other")]
+    assert len(found.tasks) == 1 * 2 * (2 + 1)
+    assert len(found.sheet) == 5
+    assert all((run_dir / image).is_file() for row in found.sheet for image in row.images if image)
+    for name in ("comparison.html", "comparison.md", "comparison.json"):
+        assert (run_dir / name).stat().st_size > 1000
+
+
+def test_untrained_checkpoints_memorise_nothing(made: tuple[Comparison, Path]):
+    found, _ = made
+    assert all(verdict.regime not in ("memorization", "transition") for verdict in found.regimes)
+    assert all((agreement.share.upper or 1) < 0.1 for agreement in found.memorizer)
+
+
+def test_probes_can_be_read_one_by_one(made: tuple[Comparison, Path]):
+    found, run_dir = made
+    rows = pq.read_table(run_dir / "probes.parquet").to_pylist()
+    assert len(rows) == sum(agreement.probes for agreement in found.memorizer)
+    first = [row for row in rows if row["column"] == "first"]
+    share = sum(row["agrees"] for row in first) / len(first)
+    assert share == found.memorizer[0].share.value
+    assert {row["memorizer_reaches"] for row in first} <= {f"train-{k:04d}" for k in range(40)}
+
+
+def test_the_same_command_goes_on_to_the_same_record(folder: Path, made: tuple[Comparison, Path]):
+    found, run_dir = made
+    again = compare(micro_comparison(folder), run_dir)
+    assert without_times(again) == without_times(found) == without_times(read_compared(run_dir))
+
+
+def test_a_kill_between_stages_changes_nothing(folder: Path, made: tuple[Comparison, Path], tmp_path: Path):
+    """Part of the ledger is lost, as after a kill; everything is made again from what is left."""
+    found, _ = made
+    compare(micro_comparison(folder), tmp_path / "run")
+    entries = sorted((tmp_path / "run" / "ledger").rglob("*.json"))
+    for entry in entries[::2]:
+        entry.unlink()
+    assert without_times(compare(micro_comparison(folder), tmp_path / "run")) == without_times(found)
+
+
+def test_another_comparison_does_not_resume_this_one(folder: Path, made: tuple[Comparison, Path]):
+    _, run_dir = made
+    changed = micro_comparison(folder, generation={"probes": 48, "steps": 3, "batch_size": 16, "salt": "micro"})
+    with pytest.raises(ConfigError, match=r"generation\.probes: 64 -> 48"):
+        compare(changed, run_dir)
+
+
+def test_several_samplers_are_columns(folder: Path, tmp_path: Path):
+    generation = {"probes": 32, "steps": 3, "batch_size": 16, "samplers": ["ddim", "heun"], "salt": "micro"}
+    found = compare(micro_comparison(folder, generation=generation, tasks={}), tmp_path / "run")
+    assert len(found.columns) == 8
+    assert found.columns[2].name == "first · heun"
+    pair = next(p for p in found.pairs if {p.left, p.right} == {"first · ddim", "first · heun"})
+    assert pair.data == "same"
+    assert pair.matched.value is not None and pair.matched.value > 0.5
+    assert found.columns[2].denoiser_evaluations > found.columns[0].denoiser_evaluations
+
+
+def test_without_any_images_similarity_is_still_compared(folder: Path, tmp_path: Path):
+    models = [{"checkpoint": str(folder / "checkpoint"), "name": "first"}, {"checkpoint": str(folder / "other")}]
+    found = compare(micro_comparison(folder, models=models, data={}, tasks={}), tmp_path / "run")
+    assert [verdict.regime for verdict in found.regimes] == ["cannot conclude"] * 2
+    assert len(found.pairs) == 1
+    assert found.pairs[0].data == "unknown"
+
+
+def test_without_held_out_images_the_memorizer_still_answers(folder: Path, tmp_path: Path):
+    found = compare(micro_comparison(folder, data={}, tasks={}), tmp_path / "run")
+    assert found.memorizer[0].share.value is not None
+    assert found.memorizer[0].control.value is None
+    assert found.memorizer[0].lower_bound.unscored
+
+
+def test_checkpoints_that_cannot_share_noise_are_refused(folder: Path, tmp_path: Path):
+    write_checkpoint(tmp_path / "labelled", num_class_embeds=3)
+    models = [{"checkpoint": str(folder / "checkpoint")}, {"checkpoint": str(tmp_path / "labelled")}]
+    with pytest.raises(ConfigError, match="no and 3 class labels"):
+        compare(micro_comparison(folder, models=models, tasks={}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_public_names(folder: Path):
+    assert auditor.compare is compare
+    assert auditor.read_comparison.__name__ == "read_comparison"
+
+
+def without_times(comparison: Comparison) -> dict[str, object]:
+    whole = json.loads(comparison.model_dump_json())
+    for name in ("started", "seconds"):
+        whole.pop(name)
+    return whole
