@@ -141,6 +141,7 @@ def landings(column: str, agreed: float, encoder: str = "pixel", size: int = 128
         "p_value": Estimate(name="p, training against held-out", value=0.0412 / (1 + hits), method="sign test", n=size),
         "landed": share("landed on training images", min(PROBES, hits + 5 + k), PROBES),
         "landed_holdout": share("landed on held-out images", k + 1, PROBES),
+        "reproduced": share("landed beyond held-out images", min(PROBES, hits + 4 + k), PROBES),
         "plausible": share("plausible", PROBES - 20 - k, PROBES),
         "gl_published": share("GL at 0.6", max(0, PROBES - hits - 90 - k), PROBES),
         "gl": share("GL, calibrated", max(0, PROBES - hits - k), PROBES),

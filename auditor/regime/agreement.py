@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from auditor.regime.shares import share, unscored
+from auditor.regime.shares import bonferroni, share, unscored
 from auditor.store.comparison import ClusterShare, MemorizerAgreement
 from auditor.store.record import Estimate
 
@@ -106,6 +106,7 @@ def memorizer_agreement(
         control_reached=control,
         p_value=p_value,
         landed=_landed("lands on a training image", landing, reached.training, level),
+        reproduced=reproduced(reached, level),
         landed_holdout=_landed("lands on a held-out image", landing, reached.holdout, level),
         plausible=plausible,
         gl_published=gl_published,
@@ -152,6 +153,37 @@ def _sides(reached: Reached) -> tuple[int, int, Estimate]:
     control = _distinct(reached.landing, reached.control, pure)
     n, m = int((reached.training & ~reached.holdout).sum()), int(pure.sum())
     return training, control, sign_test(training, control, n, m)
+
+
+def reproduced(reached: Reached, level: float = 0.95) -> Estimate:
+    """Share of probes that land on a training image beyond what held-out images explain.
+
+    A generation may land on a real image without having been copied from it, the more easily the fewer images there
+    are. If training images were like any others, n of them would catch n / m times the probes that m held-out ones do.
+    The estimate is landed - (n / m) landed_holdout, cut to [0, 1], over items of one side only; its interval takes each
+    of the two shares at its worse end, both at once with probability ``level`` at least (Bonferroni).
+    """
+    name = "lands on training images beyond what held-out images explain"
+    pure, other = reached.training & ~reached.holdout, reached.holdout & ~reached.training
+    n, m = int(pure.sum()), int(other.sum())
+    if m == 0:
+        return unscored(name, "there are no held-out images")
+    each = bonferroni(level, 2)
+    on, off = (_landed(name, reached.landing, items, each) for items in (pure, other))
+    if on.value is None or off.value is None:
+        return unscored(name, on.unscored or "no finite generation to judge")
+    low = (on.lower or 0.0) - n / m * (1.0 if off.upper is None else off.upper)
+    high = (1.0 if on.upper is None else on.upper) - n / m * (off.lower or 0.0)
+    return Estimate(
+        name=name,
+        value=min(max(on.value - n / m * off.value, 0.0), 1.0),
+        lower=max(low, 0.0),
+        upper=min(max(high, 0.0), 1.0),
+        level=level,
+        method=f"difference of two Clopper-Pearson intervals, {n:,} training and {m:,} held-out images",
+        n=on.n,
+        unit="share of probes",
+    )
 
 
 def _distinct(landing: Items, memorizer: Items, counted: NDArray[np.bool_]) -> int:

@@ -30,10 +30,14 @@ def no_share(agreement: MemorizerAgreement) -> str:
 
 
 def memorization(agreement: MemorizerAgreement) -> list[str]:
-    """Most probes land where the memorizer does, and what that is to be read against."""
+    """Most probes land on training images, and what that is to be read against."""
+    reproduced = agreement.reproduced
+    landed = ""
+    if reproduced.value is not None:
+        landed = f"{_share(reproduced)} of probes land on training images beyond what held-out images explain, and "
     return [
-        f"It memorises: {_share(agreement.share)} of probes land on the very training image that the closed-form "
-        f"memorizer reaches from the same noise; by chance {percent(agreement.chance)} would.",
+        f"It memorises: {landed}{_share(agreement.share)} of probes land on the very training image that the "
+        f"closed-form memorizer reaches from the same noise; by chance {percent(agreement.chance)} would.",
         *_control(agreement),
         *_reproduced(agreement),
     ]

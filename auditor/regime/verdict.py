@@ -1,6 +1,6 @@
 """Which regime a checkpoint is in, from its numbers alone: a pure function of the record.
 
-    memorization      most probes land where the memorizer of the training set does
+    memorization      most probes land on training images: where the memorizer of the set does, or on others
     transition        not most, but training images are favoured: it memorises some
     generalization    neither, it draws from the population, and what it draws does not depend on the samples it saw
     cannot conclude   anything else, with what would settle it
@@ -27,7 +27,9 @@ def regime_verdict(agreement: MemorizerAgreement, partners: Sequence[Reproducibi
     """Regime of a column with its reasons, the most important first.
 
     Memorization needs the lower bound of the share at 1/2 or more, and above the control's upper bound and chance: of
-    two training images a coin reaches the right one half of the time. Transition needs a sign test over items at 5% or
+    two training images a coin reaches the right one half of the time. Or the lower bound of what is reproduced beyond
+    held-out images at 1/2 or more, where training images are favoured and the share is above chance: a network that
+    learnt its images by heart need not send each noise to the very one that the closed form does. Transition needs a sign test over items at 5% or
     at least one image that the copy competition shows to be reproduced; each of the two errs in at most 5%.
     Generalization needs all of: both of those known and silent; the share's upper bound at most 2% above what
     held-out images in the training set's place give; at least half of the generations plausible (an untrained network
@@ -83,8 +85,9 @@ def _is_partner(pair: Reproducibility, agreement: MemorizerAgreement) -> bool:
 
 
 def _memorises(agreement: MemorizerAgreement) -> bool:
-    beside = max(agreement.chance, agreement.control.upper or 0.0)
-    return (agreement.share.lower or 0.0) >= MOST and (agreement.share.lower or 0.0) > beside
+    share, beside = agreement.share.lower or 0.0, max(agreement.chance, agreement.control.upper or 0.0)
+    by_heart = (agreement.reproduced.lower or 0.0) >= MOST and _favours(agreement)
+    return share > beside and (share >= MOST or by_heart)
 
 
 def _favours(agreement: MemorizerAgreement) -> bool:

@@ -90,6 +90,7 @@ class MemorizerAgreement(Part):
     p_value: Estimate  # that training images are reached no more often than held-out ones (sign test over images)
     landed: Estimate  # share of probes that land on any training image
     landed_holdout: Estimate  # on any held-out image
+    reproduced: Estimate  # `landed` beyond what `landed_holdout` explains, a lower bound at its lower end
     plausible: Estimate  # share of generations as near to real images as all but 1% of held-out ones are
     gl_published: Estimate  # share of generations with no training image above 0.6 (GL score, Zhang et al. 2024)
     gl: Estimate  # the same above a threshold that 1% exceed with equally many held-out images for training images

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from auditor.regime.agreement import Reached, memorizer_agreement, mismatched_chance, sign_test, together
+from auditor.regime.agreement import (
+    Reached,
+    memorizer_agreement,
+    mismatched_chance,
+    reproduced,
+    sign_test,
+    together,
+)
 from auditor.regime.shares import unscored
 from auditor.stats.intervals import clopper_pearson
 from auditor.store.comparison import MemorizerAgreement
@@ -52,6 +59,29 @@ def test_shares_count_probes_and_reached_counts_items() -> None:
     assert found.landed.value == 0.5 and found.landed_holdout.value == 0.4  # 0 0 1 2 3; 4 5 3 6
     assert found.items == 4 and found.probes == 10
     assert found.p_value.value == pytest.approx(binomtest(2, 4, 0.5, alternative="greater").pvalue)
+
+
+def test_what_is_reproduced_is_beyond_what_held_out_images_explain() -> None:
+    landing = np.concatenate([np.zeros(300, np.int64), np.full(60, 4), np.full(140, -1)])  # 100 training, 200 held-out
+    found = reproduced(Reached(landing, landing, None, **sets(300, range(100), range(100, 300))))
+    assert found.value == pytest.approx(360 / 500)  # all on training images, none held out
+    landing[300:360] = 250
+    found = reproduced(Reached(landing, landing, None, **sets(300, range(100), range(100, 300))))
+    assert found.value == pytest.approx(300 / 500 - 0.5 * 60 / 500)
+    low, high = clopper_pearson(300, 500, 0.975), clopper_pearson(60, 500, 0.975)
+    assert found.lower == pytest.approx(low.lower - 0.5 * high.upper)
+    assert found.upper == pytest.approx(low.upper - 0.5 * high.lower)
+    assert reproduced(Reached(landing, landing, None, **sets(300, range(100), range(0)))).unscored
+
+
+def test_nothing_is_reproduced_where_landings_fall_on_both_sets_alike() -> None:
+    rng = np.random.default_rng(8)
+    above = 0
+    for _ in range(REPETITIONS):
+        landing = np.where(rng.random(400) < 0.5, rng.integers(0, 300, 400), -1)
+        found = reproduced(Reached(landing, landing, None, **sets(300, range(100), range(100, 300))))
+        above += (found.lower or 0.0) > 0
+    assert above <= 0.05 * REPETITIONS
 
 
 def test_chance_is_that_of_all_mismatched_pairs() -> None:

@@ -37,6 +37,7 @@ def agreement(
     resolving: bool = True,
     chance: float = 0.002,
     clusters: list[ClusterShare] | None = None,
+    reproduced: int | None = None,
 ) -> MemorizerAgreement:
     """A checkpoint with so many probes landing where the memorizer does; by default one that generalises."""
     reached = hits if training_reached is None else training_reached
@@ -55,6 +56,7 @@ def agreement(
         p_value=held_out if control is None else sign_test(reached, control, 500, 500),
         landed=share("landed", hits, probes, 0.95),
         landed_holdout=share("landed", control or 0, probes, 0.95),
+        reproduced=held_out if reproduced is None else share("reproduced", reproduced, probes, 0.95),
         plausible=share("plausible", plausible, probes, 0.95),
         gl_published=unscored("GL", "not measured"),
         gl=unscored("GL", "not measured"),
@@ -77,6 +79,17 @@ def test_most_probes_with_the_memorizer_are_memorization() -> None:
     assert found.reasons[1].startswith("With as many held-out images in the training set's place it is 0%")
     assert found.reasons[2] == "At least 120 distinct training images are reproduced (95% confidence)."
     assert found.memorised.value == 300 / 512
+
+
+def test_images_known_by_heart_are_memorization_wherever_the_closed_form_goes() -> None:
+    found = regime_verdict(agreement(180, control=0, lower_bound=120, reproduced=500))
+    assert found.regime == "memorization"
+    assert "of probes land on training images beyond what held-out images explain, and 35.2% [" in found.reasons[0]
+    # not without agreement above chance, nor where only few probes do, nor without training images being favoured
+    assert regime_verdict(agreement(1, control=0, lower_bound=120, reproduced=500)).regime == "transition"
+    assert regime_verdict(agreement(180, control=0, lower_bound=120, reproduced=260)).regime == "transition"
+    by_coin = agreement(40, control=1, lower_bound=0, training_reached=1, reproduced=500)
+    assert regime_verdict(by_coin).regime == "cannot conclude"
 
 
 def test_the_lower_bound_decides_and_not_the_share() -> None:

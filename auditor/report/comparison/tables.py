@@ -81,7 +81,7 @@ def landing(shown: Sequence[MemorizerAgreement]) -> Table:
 
 def nearness(shown: Sequence[MemorizerAgreement]) -> Table:
     header = (
-        "Checkpoint", "Lands on any training image", "On any held-out image", "Plausible", "GL, published (0.6)",
+        "Checkpoint", "Lands on any training image", "On any held-out image", "Beyond held-out images", "Plausible", "GL, published (0.6)",
         "GL, calibrated", "Certified copies", "X, at least",
     )  # fmt: skip
     rows: list[list[Cell]] = [
@@ -89,6 +89,7 @@ def nearness(shown: Sequence[MemorizerAgreement]) -> Table:
             a.column,
             share(a.landed),
             share(a.landed_holdout),
+            share(a.reproduced),
             share(a.plausible),
             share(a.gl_published),
             share(a.gl),
