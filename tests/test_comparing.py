@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import auditor
+from auditor.cli.main import main
 from auditor.comparing import compare, read_compared
 from auditor.comparison_config import ComparisonConfig, validate_comparison
 from auditor.errors import ConfigError
@@ -150,3 +151,55 @@ def without_times(comparison: Comparison) -> dict[str, object]:
     for name in ("started", "seconds"):
         whole.pop(name)
     return whole
+
+
+def test_class_conditional_checkpoints_are_asked_the_same_classes(folder: Path, tmp_path: Path):
+    """The images state no class numbers, so that the memorizer ignores the class, and the record says so."""
+    for name, layers in (("one", 1), ("two", 2)):
+        write_checkpoint(tmp_path / name, num_class_embeds=3, layers_per_block=layers)
+    models = [{"checkpoint": str(tmp_path / name), "train": str(folder / "train")} for name in ("one", "two")]
+    found = compare(micro_comparison(folder, models=models, tasks={}), tmp_path / "run")
+    assert all(model.checkpoint.conditional for model in found.models)
+    assert any("no class numbers" in note for note in found.notes)
+
+
+def test_bfloat16_is_another_result_and_close_to_it(folder: Path, tmp_path: Path, made: tuple[Comparison, Path]):
+    generation = {"probes": 64, "steps": 3, "batch_size": 16, "salt": "micro", "dtype": "bfloat16"}
+    found = compare(micro_comparison(folder, generation=generation, tasks={}), tmp_path / "run")
+    wide = made[0]
+    assert found.root_seed == wide.root_seed
+    assert found.comparison_digest != wide.comparison_digest
+    assert found.pairs[0].matched.value == pytest.approx(wide.pairs[0].matched.value, abs=0.1)
+    assert any("bfloat16" in note for note in found.models[0].checkpoint.notes)
+
+
+def test_a_curve_needs_no_more_than_sizes(folder: Path, tmp_path: Path):
+    models = [
+        {
+            "checkpoint": str(folder / name),
+            "train": str(folder / "train"),
+            "ids": str(folder / "first.txt"),
+            "size": size,
+        }
+        for name, size in (("checkpoint", 20), ("other", 40))
+    ]
+    found = compare(micro_comparison(folder, models=models, tasks={}, curve="size"), tmp_path / "run")
+    assert [(model.size, model.training.distinct) for model in found.models if model.training] == [(20, 20), (40, 40)]
+    assert "Training images" in (tmp_path / "run" / "comparison.md").read_text()
+
+
+def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    command = [
+        "compare", str(folder / "checkpoint"), str(folder / "other"), "--train", str(folder / "train"),
+        "--holdout", str(folder / "holdout"), "--probes", "32", "--steps", "2", "--salt", "micro",
+    ]  # fmt: skip
+    run_dir = tmp_path / "run"
+    assert main([*command, "--run-dir", str(run_dir)]) == 0
+    said = capsys.readouterr().err
+    assert "checkpoint / other" in said or "micro" in said
+    assert str(run_dir / "comparison.html") in said.replace("\n", "")
+    (run_dir / "comparison.md").unlink()
+    assert main(["report", str(run_dir)]) == 0
+    assert (run_dir / "comparison.md").is_file()
+    assert main(["report", str(run_dir), "--policy", "none.toml"]) == 4
+    assert main([*command, "--train", "nowhere", "--run-dir", str(run_dir)]) == 4

@@ -29,8 +29,9 @@ def regime_verdict(agreement: MemorizerAgreement, partners: Sequence[Reproducibi
     Memorization needs the lower bound of the share at 1/2 or more, and above the control's upper bound and chance: of
     two training images a coin reaches the right one half of the time. Or the lower bound of what is reproduced beyond
     held-out images at 1/2 or more, where training images are favoured and the share is above chance: a network that
-    learnt its images by heart need not send each noise to the very one that the closed form does. Transition needs a sign test over items at 5% or
-    at least one image that the copy competition shows to be reproduced; each of the two errs in at most 5%.
+    learnt its images by heart need not send each noise to the very one that the closed form does. Transition needs a
+    sign test over items at 5% or at least one image that the copy competition shows to be reproduced; each of the two
+    errs in at most 5%.
     Generalization needs all of: both of those known and silent; the share's upper bound at most 2% above what
     held-out images in the training set's place give; at least half of the generations plausible (an untrained network
     neither memorises nor draws from the population); and where checkpoints of disjoint data are among the partners,

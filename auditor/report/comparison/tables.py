@@ -81,8 +81,8 @@ def landing(shown: Sequence[MemorizerAgreement]) -> Table:
 
 def nearness(shown: Sequence[MemorizerAgreement]) -> Table:
     header = (
-        "Checkpoint", "Lands on any training image", "On any held-out image", "Beyond held-out images", "Plausible", "GL, published (0.6)",
-        "GL, calibrated", "Certified copies", "X, at least",
+        "Checkpoint", "Lands on any training image", "On any held-out image", "Beyond held-out images", "Plausible",
+        "GL, published (0.6)", "GL, calibrated", "Certified copies", "X, at least",
     )  # fmt: skip
     rows: list[list[Cell]] = [
         [
