@@ -15,7 +15,7 @@ from auditor.errors import ConfigError
 from auditor.probes import draw_salt, root_seed
 from auditor.progress import Progress, Silent
 from auditor.report.comparison import render_comparison
-from auditor.stages.comparison.attributes import attribute_distributions
+from auditor.stages.comparison.attributes import attribute_distributions, unanswered
 from auditor.stages.comparison.columns import answer_probes
 from auditor.stages.comparison.finetunes import moved_probes
 from auditor.stages.comparison.inputs import ComparedInputs, open_compared
@@ -65,6 +65,7 @@ def compare(config: ComparisonConfig, run_dir: Path | str, *, progress: Progress
     embedded = embed_columns(run, inputs, answers, show)
     pairs = reproduce_pairs(run, inputs, answers, embedded, config, show)
     found = regimes_of_columns(run, inputs, answers, embedded, pairs, config, seed, show)
+    attributes = attribute_distributions(run, inputs, answers, embedded, config, seed, show)
     comparison = Comparison(
         tool_version=version("diffusion-auditor"),
         comparison_digest=value_digest(asked),
@@ -87,10 +88,10 @@ def compare(config: ComparisonConfig, run_dir: Path | str, *, progress: Progress
         curve=config.curve,
         moved=moved_probes(answers, embedded, found, config),
         tasks=restore_images(run, inputs, found, config, seed, show),
-        attributes=attribute_distributions(run, inputs, answers, embedded, config, seed, show),
+        attributes=attributes,
         sheet_columns=[column.name for column in embedded.columns],
         sheet=write_sheet(run.path, embedded.columns, config.sheet),
-        notes=found.notes,
+        notes=found.notes + unanswered(config, attributes),
         not_tested=NOT_TESTED,
     )
     found.write_probes(run.path / "probes.parquet")

@@ -82,14 +82,7 @@ class ComparisonConfig(Section):
         if twice:
             raise ValueError(f"two models are called {sorted(twice)[0]!r}; give each a name of its own")
         for model, name in zip(self.models, names, strict=True):
-            if model.base is not None and (model.base not in names or model.base == name):
-                raise ValueError(f"{name} names {model.base!r} as its base, which is no other model here")
-            if model.ids is not None and model.train is None:
-                raise ValueError(f"{name} lists ids without a training set")
-            if self.curve == "step" and model.step is None:
-                raise ValueError(f"curve = 'step', but {name} has no step")
-            if self.curve == "size" and model.size is None and model.train is None:
-                raise ValueError(f"curve = 'size', but {name} has neither size nor training set")
+            self._check_model(model, name, names)
         for what in (
             self.generation.samplers,
             [(encoder.name, encoder.model, encoder.weights) for encoder in self.encoders],
@@ -99,6 +92,18 @@ class ComparisonConfig(Section):
         if self.attributes.prompts and not any(encoder.name == "clip" for encoder in self.encoders):
             raise ValueError("attributes.prompts need a clip encoder")
         return self
+
+    def _check_model(self, model: ModelConfig, name: str, names: list[str]) -> None:
+        if model.base is not None and (model.base not in names or model.base == name):
+            raise ValueError(f"{name} names {model.base!r} as its base, which is no other model here")
+        if model.base is not None and model.train is None:
+            raise ValueError(f"{name} names its base, but no training set that probes could have moved onto")
+        if model.ids is not None and model.train is None:
+            raise ValueError(f"{name} lists ids without a training set")
+        if self.curve == "step" and model.step is None:
+            raise ValueError(f"curve = 'step', but {name} has no step")
+        if self.curve == "size" and model.size is None and model.train is None:
+            raise ValueError(f"curve = 'size', but {name} has neither size nor training set")
 
     def names(self) -> list[str]:
         """The models' names, in order: given, or the folder's (its parent's where that is ``checkpoint``)."""

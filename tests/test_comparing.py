@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from auditor.cli.main import main
 from auditor.comparing import compare, read_compared
 from auditor.comparison_config import ComparisonConfig, validate_comparison
 from auditor.errors import ConfigError
+from auditor.progress import Meter
 from auditor.store.comparison import Comparison
 from tests.micro import write_checkpoint, write_micro_inputs
 
@@ -141,6 +144,73 @@ def test_checkpoints_that_cannot_share_noise_are_refused(folder: Path, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {}}, "held-out images, whose restoration is the standard"),
+        ({"tasks": {"problems": ["superresolve"]}, "data": {"holdout": "", "resize": True}}, "6x6"),
+    ],
+)
+def test_problems_that_cannot_be_posed_are_refused_before_anything_is_generated(folder, tmp_path, changes, message):
+    write_checkpoint(tmp_path / "six", sample_size=6)
+    models = [{"checkpoint": str(tmp_path / "six"), "train": str(folder / "train")}]
+    if "holdout" in changes["data"]:
+        changes = {**changes, "data": {**changes["data"], "holdout": str(folder / "holdout")}}
+    with pytest.raises(ConfigError, match=message):
+        compare(micro_comparison(folder, models=models, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_checkpoint_with_nothing_beside_it_is_refused(folder: Path, tmp_path: Path):
+    models = [{"checkpoint": str(folder / "checkpoint")}]
+    with pytest.raises(ConfigError, match="something to compare it with"):
+        compare(micro_comparison(folder, models=models, data={}, tasks={}), tmp_path / "run")
+
+
+def test_attributes_that_nothing_states_are_said_to_be_missing(folder: Path, tmp_path: Path):
+    generation = {"probes": 4, "steps": 2, "salt": "micro"}
+    asked = micro_comparison(folder, generation=generation, tasks={}, attributes={"captions": True})
+    found = compare(asked, tmp_path / "run")
+    assert found.attributes == []
+    assert any("attributes were not measured" in note for note in found.notes)
+
+
+class OneBar:
+    """Progress that fails where a stage begins inside another, as a live terminal may."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.titles: list[str] = []
+
+    @contextmanager
+    def stage(self, title: str, total: int, unit: str) -> Iterator[Meter]:
+        assert not self.open, f"{title} begins inside {self.titles[-1]}"
+        self.open = True
+        self.titles.append(title)
+        yield lambda done: None
+        self.open = False
+
+    def note(self, text: str) -> None:
+        """Nothing to show."""
+
+
+def test_stages_follow_each_other(folder: Path, tmp_path: Path):
+    generation = {"probes": 8, "steps": 2, "salt": "micro"}
+    shown = OneBar()
+    compare(micro_comparison(folder, generation=generation), tmp_path / "run", progress=shown)
+    assert "regimes" in shown.titles
+
+
+def test_going_on_reads_no_points_of_a_memorizer(folder: Path, made, monkeypatch: pytest.MonkeyPatch):
+    found, run_dir = made
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a memorizer was made for answers that are there")
+
+    monkeypatch.setattr("auditor.stages.memorizer.memorizer_of", refuse)
+    assert without_times(compare(micro_comparison(folder), run_dir)) == without_times(found)
+
+
 def test_the_public_names(folder: Path):
     assert auditor.compare is compare
     assert auditor.read_comparison.__name__ == "read_comparison"
@@ -197,6 +267,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert main([*command, "--run-dir", str(run_dir)]) == 0
     said = capsys.readouterr().err
     assert "checkpoint / other" in said or "micro" in said
+    assert "→" in said
     assert str(run_dir / "comparison.html") in said.replace("\n", "")
     (run_dir / "comparison.md").unlink()
     assert main(["report", str(run_dir)]) == 0

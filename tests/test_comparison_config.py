@@ -51,6 +51,7 @@ def test_paths_are_taken_from_the_file(tmp_path: Path):
         ({"models": [model("a", base="a")]}, "no other model"),
         ({"models": [model("a", ids="x.txt")]}, "without a training set"),
         ({"models": [model("a", train="t")], "curve": "step"}, "a has no step"),
+        ({"models": [model("a", base="b"), model("b")]}, "no training set"),
         ({"models": [model("a")], "curve": "size"}, "neither size nor training set"),
         ({"models": [model("a")], "generation": {"samplers": ["ddim", "ddim"]}}, "listed twice"),
         ({"models": [model("a")], "encoders": [{"name": "pixel"}, {"name": "pixel"}]}, "listed twice"),
@@ -85,6 +86,20 @@ def test_options_win_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert config.models[0].checkpoint == tmp_path / "a"
     with pytest.raises(ConfigError, match="the file alone"):
         comparison((file, Path("b")), {})
+
+
+def test_the_file_is_judged_with_the_options_over_it(tmp_path: Path):
+    """Prompts need a clip encoder, which the options may name; a section that is none is refused, not merged."""
+    file = tmp_path / "compare.toml"
+    file.write_text('[[models]]\ncheckpoint = "a"\n[attributes]\nprompts = ["a shoe"]\n')
+    config = comparison((file,), {"encoders": ("clip=local-dir:c",)})
+    assert config.encoders[0].model == f"local-dir:{Path.cwd() / 'c'}"
+    assert config.models[0].checkpoint == tmp_path / "a"
+    with pytest.raises(ConfigError, match="clip"):
+        comparison((file,), {})
+    file.write_text('generation = 3\n[[models]]\ncheckpoint = "a"\n')
+    with pytest.raises(ConfigError, match="generation"):
+        comparison((file,), {"probes": 32})
 
 
 def test_the_template_states_every_default():

@@ -77,3 +77,14 @@ def test_trainings_are_accounted_for(fixtures: Path, name: str) -> None:
     account = json.loads((fixtures / name / "training.json").read_text())
     assert account["losses"][-1]["step"] == account["recipe"]["steps"]
     assert account["final_loss"] == account["losses"][-1]["mean_loss_of_last_1000"]
+
+
+@pytest.mark.parametrize("letter", ["a", "b"])
+def test_the_curve_is_trained_on_images_of_its_own_set(fixtures: Path, letter: str) -> None:
+    ids = (fixtures / "curve" / f"{letter}.txt").read_text().split()
+    known = ids_and_digests(fixtures, f"general/train-{letter}")
+    assert len(set(ids)) == len(ids) == 16384
+    assert set(ids) <= set(known)
+    for size in (64, 256, 1024, 4096, 16384):
+        training = json.loads((fixtures / "curve" / f"{letter}-{size}" / "training.json").read_text())
+        assert training["images_in_training_set"] == training["recipe"]["first"] == size

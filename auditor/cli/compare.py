@@ -9,7 +9,8 @@ import click
 
 from auditor.cli.display import Terminal, show_comparison
 from auditor.cli.options import default_run_directory, encoder_section
-from auditor.comparison_config import ComparisonConfig, read_comparison, resolve_comparison, validate_comparison
+from auditor.comparison_config import ComparisonConfig, resolve_comparison, validate_comparison
+from auditor.config import read_raw
 from auditor.errors import ConfigError
 
 
@@ -91,11 +92,13 @@ def from_file(targets: tuple[Path, ...], given: dict[str, Any]) -> ComparisonCon
     if len(targets) > 1 or "train" in given:
         got = "a compare.toml with more targets or --train"
         raise ConfigError("options", got, "the file alone", "State checkpoints and training sets in the file.")
-    config = read_comparison(targets[0])
-    raw = config.model_dump(mode="json", exclude_unset=True)
+    raw = read_raw(targets[0])
     for name, value in sections(given, Path.cwd()).items():
-        raw[name] = {**raw.get(name, {}), **value} if isinstance(value, dict) else value
-    return resolve_comparison(validate_comparison(raw, str(targets[0])), Path())
+        if not isinstance(value, dict):
+            raw[name] = value
+        elif isinstance(section := raw.setdefault(name, {}), dict):  # else validation says what stands there instead
+            section.update(value)
+    return resolve_comparison(validate_comparison(raw, str(targets[0])), targets[0].parent)
 
 
 def sections(given: dict[str, Any], here: Path) -> dict[str, Any]:

@@ -87,12 +87,14 @@ def show_verdict(console: Console, record: Record, judgement: Judgement, report:
 
 
 def show_comparison(console: Console, comparison: Comparison, report: str) -> None:
-    """Each checkpoint's regime with its first reason, the pairs' similarities, and where the report is."""
+    """Each checkpoint's regime with its first reason and remedy, the pairs' similarities, and where the report is."""
     for verdict in comparison.regimes:
         if verdict.encoder == comparison.decisive:
             word = f"[bold {REGIME_COLOURS[verdict.regime]}]{verdict.regime:>15}[/]"
             reason = printable(verdict.reasons[0]) if verdict.reasons else ""
             console.print(f"{word}  [bold]{printable(verdict.column)}[/]  {reason}", highlight=False)
+            if verdict.remedies:
+                console.print(f"{'→':>15}  {printable(verdict.remedies[0])}", highlight=False)
     pairs = [pair for pair in comparison.pairs if pair.encoder == comparison.decisive]
     if pairs:
         table = Table("pair", "data", "same noise", "other noise", "RP", box=None, pad_edge=False)

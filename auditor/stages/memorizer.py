@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,12 +13,15 @@ from auditor.data import pixels_of
 from auditor.data.captions import stated_class
 from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.ideal import IdealDenoiser
+from auditor.diffusion.prediction import PredictionType
+from auditor.diffusion.schedule import NoiseSchedule
 from auditor.diffusion.truncated import TruncatedDenoiser
 from auditor.search.euclidean import EuclideanIndex
 from auditor.stages.inputs import Images
 
 EXACT_POINTS = 4_096  # up to so many the exact pass costs less than a search
 BLOCK = 512
+ENCODED = 64  # images that an autoencoder takes at once; more do not fit beside it at 512x512
 
 
 def memorizer_of(images: Images, ids: Sequence[str], checkpoint: LoadedCheckpoint) -> Denoiser:
@@ -28,13 +32,30 @@ def memorizer_of(images: Images, ids: Sequence[str], checkpoint: LoadedCheckpoin
     class-conditional checkpoint the points of the asked class alone count, where every image's caption states its
     class number; otherwise the class is ignored.
     """
-    points = checkpoint.codec.to_model(pixels_of(images.source, ids))
+    pixels = pixels_of(images.source, ids)
+    blocks = [checkpoint.codec.to_model(pixels[first : first + ENCODED]) for first in range(0, len(pixels), ENCODED)]
+    points = torch.cat(blocks)
     labels = class_labels(images, ids, checkpoint.num_classes)
     schedule = checkpoint.denoiser.schedule
     if len(points) <= EXACT_POINTS:
         return IdealDenoiser(points, schedule, labels)
     index = EuclideanIndex(points.flatten(1).cpu().numpy().astype(np.float32))
     return TruncatedDenoiser(points, schedule, index, labels)
+
+
+class DeferredMemorizer:
+    """:func:`memorizer_of`, made when it is first called: a run that only goes on need not hold its points again."""
+
+    prediction_type = PredictionType.SAMPLE
+
+    def __init__(self, images: Images, ids: Sequence[str], checkpoint: LoadedCheckpoint) -> None:
+        self.make = functools.cache(lambda: memorizer_of(images, ids, checkpoint))
+        self.schedule: NoiseSchedule = checkpoint.denoiser.schedule
+        self.sample_shape = checkpoint.denoiser.sample_shape
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """E[x0 | x_t] as the memorizer gives it."""
+        return self.make()(x_t, t, condition)
 
 
 def class_labels(images: Images, ids: Sequence[str], classes: int | None) -> torch.Tensor | None:

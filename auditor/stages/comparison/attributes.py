@@ -17,7 +17,7 @@ from auditor.progress import Progress
 from auditor.regime.attributes import distribution, knn_labels, zero_shot_labels
 from auditor.stages.comparison.columns import Answers
 from auditor.stages.comparison.inputs import ComparedInputs
-from auditor.stages.comparison.real_images import captions_of, labels_of
+from auditor.stages.comparison.real_images import MOST_LABELS, captions_of, labels_of
 from auditor.stages.comparison.reproduce import EmbeddedColumns
 from auditor.stages.embed import Vectors, embed_images, named
 from auditor.stages.inputs import Images
@@ -86,6 +86,16 @@ def attribute_distributions(
             predicted = classifier(embedded.of(name, column))
             results.append(distribution(predicted, classifier.values, source=column.name, training=base, **asked))
     return results
+
+
+def unanswered(config: ComparisonConfig, found: Sequence[AttributeDistribution]) -> list[str]:
+    """A sentence where attributes were asked for and no set could be classified; else none."""
+    if found or not (config.attributes.captions or config.attributes.prompts):
+        return []
+    return [
+        f"attributes were not measured: in no set every image has a caption that is one of 2 to {MOST_LABELS} class "
+        "labels."
+    ]
 
 
 def labelled_sets(

@@ -16,7 +16,7 @@ from auditor.progress import Progress
 from auditor.stages.comparison.inputs import Compared, ComparedInputs
 from auditor.stages.generate import Generations, generate
 from auditor.stages.inputs import Images
-from auditor.stages.memorizer import memorizer_of
+from auditor.stages.memorizer import DeferredMemorizer
 from auditor.store.comparison import Column, Kind
 from auditor.store.digest import value_digest
 from auditor.store.run_directory import RunDirectory
@@ -133,7 +133,7 @@ class ColumnMaker:
         known = self.made.get(value_digest([key, asked.model_dump(mode="json")]))
         if known is not None:
             return known
-        denoiser = memorizer_of(images, ids, model.checkpoint)
+        denoiser = DeferredMemorizer(images, ids, model.checkpoint)
         return self._make(model, "memorizer", denoiser, asked, f"memorizer of {model.name}{suffix}", key)
 
     def _make(

@@ -12,6 +12,7 @@ from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
 from auditor.comparison_config import ComparisonConfig, ModelConfig
 from auditor.data import Geometry
+from auditor.diffusion.measurement import MEASUREMENTS, Measurement
 from auditor.diffusion.steps import read_ladder
 from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
@@ -19,6 +20,8 @@ from auditor.errors import ConfigError
 from auditor.stages.inputs import Images, open_images, refuse_overlap, try_network
 from auditor.store.comparison import ComparedModel, DataRelation
 from auditor.store.digest import value_digest
+
+MEASUREMENT_OF = {"inpaint": "inpaint, right half", "superresolve": "super-resolution, factor 4"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ def open_compared(config: ComparisonConfig) -> ComparedInputs:
       DataError: No image is readable, or one has another shape than the checkpoints'.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if len(config.models) * len(config.generation.samplers) == 1 and config.models[0].train is None:
+        got = "one checkpoint without training images"
+        raise ConfigError("comparison", got, "something to compare it with", "Give its training set, or another one.")
     for path in paths_of(config):
         if not path.exists():
             raise ConfigError("comparison", path, "a file or folder that exists", "Correct the path.")
@@ -74,6 +80,7 @@ def open_compared(config: ComparisonConfig) -> ComparedInputs:
     loaded = [load(scanned, device=device, dtype=config.generation.dtype) for scanned in scans]
     names = config.names()
     refuse_incomparable(names, scans, loaded)
+    refuse_unfit_tasks(config, loaded[0].denoiser.sample_shape)
     for checkpoint in loaded:
         refuse_steps(checkpoint, config.generation.steps)
         try_network(checkpoint, device)
@@ -127,6 +134,27 @@ def refuse_steps(checkpoint: LoadedCheckpoint, steps: int) -> None:
         expected = f"at most {len(schedule)}, the training times of {checkpoint.info.path}"
         raise ConfigError("generation.steps", steps, expected, "Take fewer steps.")
     read_ladder(checkpoint.denoiser, schedule.ladder(steps))
+
+
+def refuse_unfit_tasks(config: ComparisonConfig, shape: tuple[int, int, int]) -> None:
+    """Raise ConfigError for problems without held-out images, or ones that model space C, H, W is too small for.
+
+    How well images that a checkpoint never saw are restored is what its training images are judged by.
+    """
+    if config.tasks.problems and config.data.holdout is None:
+        expected = "held-out images, whose restoration is the standard"
+        raise ConfigError("tasks.problems", config.tasks.problems, expected, "Give a held-out set (holdout).")
+    for problem in config.tasks.problems:
+        measurement_of(problem, shape)
+
+
+def measurement_of(problem: str, shape: tuple[int, int, int]) -> Measurement:
+    """What a problem shows of an image of model space C, H, W.
+
+    Raises:
+      ConfigError: The size does not allow it.
+    """
+    return MEASUREMENTS[MEASUREMENT_OF[problem]](*shape[1:])
 
 
 def refuse_incomparable(names: Sequence[str], scans: Sequence[Scan], loaded: Sequence[LoadedCheckpoint]) -> None:

@@ -85,6 +85,12 @@ def regimes_of_columns(
     """Agreement with the memorizer and the verdict of every checkpoint's column under every encoder."""
     encoders = named(inputs.encoders)
     found = Regimes(decisive=next(iter(encoders)))
+    pools = {  # before the bar below, since terminals show one bar at a time
+        (name, model.name): real_images(run, inputs, model, name, encoder, show)
+        for name, encoder in encoders.items()
+        for model in inputs.models
+        if model.train is not None
+    }
     with show.stage("regimes", len(encoders) * len(answers), "column") as meter:
         for name, encoder in encoders.items():
             for answer in answers:
@@ -92,7 +98,7 @@ def regimes_of_columns(
                 if answer.memorizer is None:
                     found.verdicts.append(without_training(answer.checkpoint.name, name))
                 else:
-                    real = real_images(run, inputs, answer.checkpoint.model, name, encoder, show)
+                    real = pools[name, answer.checkpoint.model.name]
                     judge = Judge(run, answer, embedded, name, encoder, real, config, seed)
                     agreement = judge.agreement()
                     found.agreements.append(agreement)

@@ -15,14 +15,14 @@ from auditor.checkpoint.latents import LatentCodec, PixelScaling
 from auditor.comparison_config import ComparisonConfig
 from auditor.data import pixels_of
 from auditor.diffusion.inverse import SOLVERS
-from auditor.diffusion.measurement import MEASUREMENTS, Measurement, hidden_error
+from auditor.diffusion.measurement import Measurement, hidden_error
 from auditor.encoders.base import Encoder
 from auditor.probes import choose, probe_noise
 from auditor.progress import Progress
 from auditor.regime.landing import land
 from auditor.regime.reproducibility import reproducibility
 from auditor.regime.shares import share, unscored
-from auditor.stages.comparison.inputs import Compared, ComparedInputs, relation
+from auditor.stages.comparison.inputs import MEASUREMENT_OF, Compared, ComparedInputs, measurement_of, relation
 from auditor.stages.comparison.regimes import Landed, Regimes
 from auditor.stages.embed import BATCH, named
 from auditor.stages.generate import conditions_of
@@ -34,7 +34,6 @@ from auditor.store.digest import value_digest
 from auditor.store.record import Estimate
 from auditor.store.run_directory import RunDirectory
 
-MEASUREMENT_OF = {"inpaint": "inpaint, right half", "superresolve": "super-resolution, factor 4"}
 HIDDEN_PART = "hidden part"  # what answers are compared by: what they were free to fill in
 ALONE, TOGETHER = "one checkpoint is judged here", "see each checkpoint by itself"
 
@@ -53,8 +52,7 @@ def restore_images(
 ) -> list[TaskResult]:
     """Every problem under every solver: each checkpoint by itself, and each pair on the same held-out images.
 
-    Held-out images serve as many as training images; without them a checkpoint is not judged by itself, since nothing
-    would say how well an image that it never saw is restored.
+    Held-out images serve as many as training images: they say how well an image that it never saw is restored.
     """
     problems = [(problem, solver) for problem in config.tasks.problems for solver in config.tasks.solvers]
     if not problems or inputs.holdout is None:
@@ -82,10 +80,8 @@ class Task:
         self, run: RunDirectory, inputs: ComparedInputs, config: ComparisonConfig, seed: str, problem: str, solver: str
     ) -> None:
         self.run, self.inputs, self.config, self.seed, self.solver = run, inputs, config, seed, solver
-        _, height, width = inputs.models[0].checkpoint.denoiser.sample_shape
-        self.measurement_name = MEASUREMENT_OF[problem]
-        self.measurement: Measurement = MEASUREMENTS[self.measurement_name](height, width)
-        self.name = f"{self.measurement_name}, {solver}"
+        self.measurement = measurement_of(problem, inputs.models[0].checkpoint.denoiser.sample_shape)
+        self.name = f"{MEASUREMENT_OF[problem]}, {solver}"
         self.probes = range(config.tasks.images)
 
     def ids(self, images: Images) -> list[str]:
