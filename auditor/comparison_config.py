@@ -94,6 +94,7 @@ class ComparisonConfig(Section):
         return self
 
     def _check_model(self, model: ModelConfig, name: str, names: list[str]) -> None:
+        """Raise ValueError if what is stated of one model contradicts itself, or lacks what is asked."""
         if model.base is not None and (model.base not in names or model.base == name):
             raise ValueError(f"{name} names {model.base!r} as its base, which is no other model here")
         if model.base is not None and model.train is None:
