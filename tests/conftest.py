@@ -44,7 +44,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_global_randomness() -> Iterator[None]:
     """Code under test draws from auditor.probes or its own generators, never from the global ones."""
-    legacy, global_torch = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    legacy, global_torch = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002  # what is guarded
     yield
-    assert np.array_equal(legacy, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(legacy, np.random.get_state()[1])  # noqa: NPY002  # likewise
     assert torch.equal(global_torch, torch.get_rng_state())

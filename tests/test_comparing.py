@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import auditor
 from auditor.cli.main import main
 from auditor.comparing import compare, read_compared
 from auditor.comparison_config import ComparisonConfig, validate_comparison
+from auditor.data import Geometry
 from auditor.errors import ConfigError
 from auditor.progress import Meter
+from auditor.stages.comparison.columns import control_ids
+from auditor.stages.inputs import open_images
 from auditor.store.comparison import Comparison
 from tests.micro import write_checkpoint, write_micro_inputs
 
@@ -221,6 +225,36 @@ def without_times(comparison: Comparison) -> dict[str, object]:
     for name in ("started", "seconds"):
         whole.pop(name)
     return whole
+
+
+def test_a_held_out_set_of_another_origin_withholds_the_verdict(
+    folder: Path, tmp_path: Path, made: tuple[Comparison, Path]
+):
+    """Brightened by a fifth: a classifier that sees no checkpoint tells the sides apart, so nothing is concluded."""
+    (tmp_path / "bright").mkdir()
+    for file in (folder / "holdout").iterdir():
+        Image.open(file).point(lambda level: min(255, round(1.2 * level + 20))).save(tmp_path / "bright" / file.name)
+    data = {"holdout": str(tmp_path / "bright"), "split": "image"}
+    found = compare(micro_comparison(folder, data=data, tasks={}), tmp_path / "run")
+    assert {verdict.regime for verdict in found.regimes} == {"cannot conclude"}
+    assert all("not of one origin" in verdict.reasons[0] for verdict in found.regimes)
+    same = made[0]
+    assert not any("not of one origin" in reason for verdict in same.regimes for reason in verdict.reasons)
+    assert sum("origin of the images" in note for note in same.notes) == 2
+
+
+@pytest.mark.parametrize(("held_out", "control"), [(96, 96), (90, 90), (80, 0)])
+def test_nine_tenths_as_many_held_out_images_are_a_control(
+    folder: Path, tmp_path: Path, held_out: int, control: int
+):
+    ids = sorted(path.stem for path in (folder / "holdout").iterdir())[:held_out]
+    (tmp_path / "held.txt").write_text("\n".join(ids))
+    geometry = Geometry(1, 8, 8)
+    train = open_images(folder / "train", geometry)
+    holdout = open_images(folder / "holdout", geometry, ids=tmp_path / "held.txt")
+    chosen = control_ids(train, holdout, "seed")
+    assert len(chosen) == len(set(chosen)) == control
+    assert set(chosen) <= set(ids)
 
 
 def test_class_conditional_checkpoints_are_asked_the_same_classes(folder: Path, tmp_path: Path):

@@ -154,4 +154,4 @@ def test_the_network_alone_is_reduced(name: str, fixtures: Path) -> None:
 
 def test_another_dtype_is_refused(fixtures: Path) -> None:
     with pytest.raises(ConfigError, match="one of float32, bfloat16"):
-        load(scan(fixtures / "memorized" / "checkpoint"), dtype="float8")  # type: ignore[arg-type]
+        load(scan(fixtures / "memorized" / "checkpoint"), dtype="float8")

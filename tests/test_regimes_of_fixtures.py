@@ -51,7 +51,8 @@ def test_disjoint_data_and_another_architecture_give_alike_answers_to_the_same_n
 def test_a_generalising_checkpoint_is_nowhere_beyond_chance(found: Comparison, column: str) -> None:
     here = agreement(found, column)
     assert regime(found, column) in ("generalization", "cannot conclude")  # 256 probes leave the share's bound wide
-    assert here.share.lower is not None and here.share.lower <= max(here.chance, here.control.upper or 0)
+    assert here.share.lower is not None and here.control.upper is not None
+    assert here.share.lower <= here.control.upper  # held-out images in the training set's place do as much
     assert here.p_value.value is not None and here.p_value.value > 0.05
     assert here.gl.value is not None and here.gl.value > 0.95
     assert here.lower_bound.value == 0

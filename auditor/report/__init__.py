@@ -7,8 +7,9 @@ from pathlib import Path
 
 from auditor.errors import ConfigError
 from auditor.report.findings import Finding, findings
-from auditor.report.html import Images, html, write_html
+from auditor.report.html import html, write_html
 from auditor.report.markdown import markdown, write_markdown
+from auditor.report.pages import Images, known_images
 from auditor.store.record import Record
 
 FORMATS = ("html", "markdown")
@@ -30,7 +31,7 @@ def render(
     Raises:
       ConfigError: An unknown format or image option.
     """
-    chosen = _known_images(images)
+    chosen = known_images(images)
     for name in formats:
         if name not in FORMATS:
             raise ConfigError("report format", repr(name), f"one of {', '.join(FORMATS)}", "Correct the name.")
@@ -40,11 +41,3 @@ def render(
     if "markdown" in formats:
         written.append(write_markdown(record, run_dir / "report.md", images=chosen))
     return written
-
-
-def _known_images(images: str) -> Images:
-    if images == "full":
-        return "full"
-    if images == "none":
-        return "none"
-    raise ConfigError("report images", repr(images), "full or none", "Correct the value.")

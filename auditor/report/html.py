@@ -9,17 +9,16 @@ from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from auditor.report import charts, story
+from auditor.report.pages import Images, templates, write_whole
 from auditor.report.pictures import Picture, embed_picture
 from auditor.store.record import Check, Competition, Judgement, Membership, Record
 from auditor.store.wording import attack_name, count, decimal, missing, percent
-
-Images = Literal["full", "none"]
 
 MARKS = {
     "pass": {"glyph": "✓", "tone": "pass"},
@@ -43,10 +42,7 @@ def write_html(record: Record, run_dir: Path, out: Path, *, images: Images = "fu
       out: File to write.
       images: ``none`` leaves every picture out, for readers who may not see the training data.
     """
-    partial_file = out.with_suffix(f"{out.suffix}.part")
-    partial_file.write_text(html(record, run_dir, images=images), encoding="utf-8")
-    partial_file.replace(out)
-    return out
+    return write_whole(out, html(record, run_dir, images=images))
 
 
 def html(record: Record, run_dir: Path, *, images: Images = "full") -> str:
@@ -76,13 +72,7 @@ def html(record: Record, run_dir: Path, *, images: Images = "full") -> str:
 
 def _environment(embed: Callable[[str | None], Picture]) -> Environment:
     """Where the templates are, with everything escaped that is not markup made here."""
-    environment = Environment(
-        loader=PackageLoader("auditor.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters |= {
         "percent": percent,
         "count": count,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auditor.report import story
 from auditor.report.findings import findings
-from auditor.report.html import Images
+from auditor.report.pages import Images, link
 from auditor.store.record import Competition, CopyEvidence, Membership, Record
 from auditor.store.wording import attack_name, count, percent
 
@@ -152,12 +152,7 @@ def _evidence(evidence: CopyEvidence) -> tuple[object, ...]:
 
 def _pictures(evidence: CopyEvidence) -> list[str]:
     paths = [evidence.generation_image, evidence.image, evidence.nearest_holdout and evidence.nearest_holdout.image]
-    return [f"![]({_link(path)})" if path else "–" for path in paths]
-
-
-def _link(path: str) -> str:
-    """A relative path as a link target; anything that could leave the page or the folder is cut to harmless bytes."""
-    return re.sub(r"[^A-Za-z0-9_./-]|\.\.|^/+", lambda m: "".join(f"%{byte:02X}" for byte in m[0].encode()), path)
+    return [f"![]({link(path)})" if path else "–" for path in paths]
 
 
 def _membership(membership: Membership | None) -> Iterator[str]:

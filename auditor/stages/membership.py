@@ -74,7 +74,7 @@ def test_membership(
 
     groups = group_images(inputs, embedded, members, nonmembers, searches[0].competition.duplicate_threshold)
     is_member = np.arange(len(members) + len(nonmembers)) < len(members)
-    blind = blind_scores(statistics_of(inputs, members, nonmembers), is_member, groups, seed)
+    blind = blind_scores(statistics_of((inputs.train, members), (inputs.holdout, nonmembers)), is_member, groups, seed)
     checks = [blind_check(blind, is_member, groups)]
     if not asked:
         return Tested(None, checks)
@@ -205,10 +205,10 @@ def group_images(
     return duplicate_groups(Pool(vectors, [*members, *nonmembers], is_member, digests), threshold).group
 
 
-def statistics_of(inputs: Inputs, members: list[str], nonmembers: list[str]) -> NDArray[np.float32]:
-    """What the blind classifier sees of every image, Float32[M + N D]."""
+def statistics_of(*sides: tuple[Images, Sequence[str]]) -> NDArray[np.float32]:
+    """What the blind classifier sees of the named images of each side, in their order, Float32[M + N D]."""
     blocks = []
-    for images, ids in ((inputs.train, members), (inputs.holdout, nonmembers)):
+    for images, ids in sides:
         for start in range(0, len(ids), PART):
             blocks.append(image_statistics(pixels_of(images.source, ids[start : start + PART])))
     return np.concatenate(blocks)

@@ -87,4 +87,4 @@ def test_images_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected uint8\[B"):
         PixelEncoder(1, 16, 16)(np.zeros((1, 1, 16, 17), np.uint8))
     with pytest.raises(ValueError, match="float"):
-        PixelEncoder(1, 16, 16)(np.zeros((1, 1, 16, 16), np.float32))  # type: ignore[arg-type]
+        PixelEncoder(1, 16, 16)(np.zeros((1, 1, 16, 16), np.float32))

@@ -30,6 +30,6 @@ def test_what_is_no_unit_vector_is_refused_by_name(value: float) -> None:
 
 
 @pytest.mark.parametrize("change", [lambda v: v.astype(np.float64), lambda v: v[:, :-1], lambda v: v[:-1]])
-def test_another_shape_or_dtype_is_refused(change) -> None:  # type: ignore[no-untyped-def]
+def test_another_shape_or_dtype_is_refused(change) -> None:
     with pytest.raises(DataError, match="encoder pixel: got float"):
         check_vectors(change(vectors()), IDS, ENCODER)

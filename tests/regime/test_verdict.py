@@ -68,7 +68,7 @@ def agreement(
 
 def partner(correlation: float = 0.6, *, probes: int = 200, name: str = "b", data: str = "disjoint") -> Reproducibility:
     left, right = two_columns(np.random.default_rng(1), probes, 24, correlation)
-    return reproducibility(left, right, encoder="pixel", names=("a", name), data=data)  # type: ignore[arg-type]
+    return reproducibility(left, right, encoder="pixel", names=("a", name), data=data)
 
 
 def test_most_probes_with_the_memorizer_are_memorization() -> None:

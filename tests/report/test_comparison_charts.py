@@ -47,7 +47,7 @@ def test_matrix_numbers_shrink_then_go_and_cells_stay_inside(columns: int, writt
     svg = matrix("m", "Similarity", names, entries(names), share=False)
     texts = re.findall(r'<text class="value[a-z ]*"[^>]*>([^<]+)</text>', svg)
     assert set(texts) == ({written} if written else set())
-    width, height = (float(v) for v in re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())  # type: ignore[union-attr]
+    width, height = (float(v) for v in re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
     for x, y, w, h in re.findall(r'x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', svg):
         assert float(x) + float(w) <= width and float(y) + float(h) <= height
 

@@ -139,7 +139,7 @@ def test_memmaps_give_the_same_as_arrays(tmp_path: Path) -> None:
 def peak_bytes(action: object) -> int:
     tracemalloc.start()
     try:
-        action()  # type: ignore[operator]
+        action()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

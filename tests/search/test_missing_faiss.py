@@ -18,7 +18,7 @@ def test_missing_faiss_is_one_line_with_both_remedies(monkeypatch: pytest.Monkey
     def without_faiss(name: str, *args: object, **kwargs: object) -> object:
         if name == "faiss":
             raise ImportError("No module named 'faiss'")
-        return ordinary(name, *args, **kwargs)  # type: ignore[arg-type]
+        return ordinary(name, *args, **kwargs)
 
     eye = np.eye(3, dtype=np.float32)
     import_faiss.cache_clear()

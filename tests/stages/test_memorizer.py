@@ -29,7 +29,7 @@ class Counting:
 
     def to_model(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         self.sizes.append(len(pixels))
-        points: torch.Tensor = self.codec.to_model(pixels)  # type: ignore[attr-defined]
+        points: torch.Tensor = self.codec.to_model(pixels)
         return points
 
 

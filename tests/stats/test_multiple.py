@@ -33,7 +33,7 @@ def test_lies_between_the_raw_and_the_bonferroni_value(p: list[float]) -> None:
 @given(P_VALUES, st.randoms(use_true_random=False))
 def test_order_does_not_matter(p: list[float], random: object) -> None:
     order = list(range(len(p)))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
     assert np.array_equal(holm([p[i] for i in order]), holm(p)[order])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from auditor.errors import ConfigError
 from auditor.report.comparison.html import html
 from auditor.report.comparison.markdown import markdown
-from auditor.report.html import Images
+from auditor.report.pages import Images, known_images, write_whole
 from auditor.store.comparison import Comparison
 
 FORMATS = ("html", "markdown")
@@ -31,7 +31,7 @@ def render_comparison(
     Raises:
       ConfigError: An unknown format or image option.
     """
-    chosen = _known_images(images)
+    chosen = known_images(images)
     for name in formats:
         if name not in FORMATS:
             raise ConfigError("report format", repr(name), f"one of {', '.join(FORMATS)}", "Correct the name.")
@@ -40,20 +40,5 @@ def render_comparison(
         if name in formats:
             is_html = name == "html"
             text = html(comparison, run_dir, images=chosen) if is_html else markdown(comparison, images=chosen)
-            written.append(_write(run_dir / NAMES[name], text))
+            written.append(write_whole(run_dir / NAMES[name], text))
     return written
-
-
-def _write(out: Path, text: str) -> Path:
-    partial_file = out.with_suffix(f"{out.suffix}.part")
-    partial_file.write_text(text, encoding="utf-8")
-    partial_file.replace(out)
-    return out
-
-
-def _known_images(images: str) -> Images:
-    if images == "full":
-        return "full"
-    if images == "none":
-        return "none"
-    raise ConfigError("report images", repr(images), "full or none", "Correct the value.")

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from PIL import Image
 
@@ -21,7 +21,7 @@ from auditor.report.comparison import story
 from auditor.report.comparison.blocks import Sheet
 from auditor.report.comparison.curve import curve_sentence
 from auditor.report.comparison.sections import sections
-from auditor.report.html import Images
+from auditor.report.pages import Images, templates
 from auditor.report.pictures import Picture, embed_picture
 from auditor.report.story import interval
 from auditor.store.comparison import Comparison, Regime
@@ -78,13 +78,7 @@ def html(comparison: Comparison, run_dir: Path, *, images: Images = "full") -> s
 
 def _environment() -> Environment:
     """Where the templates are, with everything escaped that is not markup made here."""
-    environment = Environment(
-        loader=PackageLoader("auditor.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters |= {
         "missing": missing,
         "bounds": interval,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from auditor.report.comparison import story
@@ -21,8 +20,8 @@ from auditor.report.comparison.blocks import (
 from auditor.report.comparison.curve import curve_sentence
 from auditor.report.comparison.sections import sections
 from auditor.report.comparison.tables import cell_text
-from auditor.report.html import Images
 from auditor.report.markdown import escape, table
+from auditor.report.pages import Images, link
 from auditor.store.comparison import Comparison
 
 FENCE = "````"  # longer than any run of backticks that JSON text is left with
@@ -110,9 +109,4 @@ def _sheet(sheet: Sheet, images: Images) -> Iterator[str]:
 
 
 def _picture(path: str | None) -> str:
-    return "no finite image" if path is None else f"![]({_link(path)})"
-
-
-def _link(path: str) -> str:
-    """A relative path as a link target; anything that could leave the page or the folder is cut to harmless bytes."""
-    return re.sub(r"[^A-Za-z0-9_./-]|\.\.|^/+", lambda m: "".join(f"%{byte:02X}" for byte in m[0].encode()), path)
+    return "no finite image" if path is None else f"![]({link(path)})"

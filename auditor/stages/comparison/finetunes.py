@@ -10,7 +10,8 @@ from auditor.comparison_config import ComparisonConfig
 from auditor.regime.landing import Landing, land
 from auditor.regime.moved import moved
 from auditor.stages.comparison.columns import Answers, MadeColumn
-from auditor.stages.comparison.regimes import Landed, Regimes, has_row
+from auditor.stages.comparison.landings import Landed, has_row
+from auditor.stages.comparison.regimes import Regimes
 from auditor.stages.comparison.reproduce import EmbeddedColumns
 from auditor.store.comparison import Moved
 

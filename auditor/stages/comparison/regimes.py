@@ -2,57 +2,32 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from auditor.comparison_config import ComparisonConfig
-from auditor.copies.decide import CopyDecision, decide, nearest_image_p99
-from auditor.copies.groups import Groups, duplicate_groups
-from auditor.copies.pool import floor_of_planted
-from auditor.data.captions import stated_class
-from auditor.encoders.base import Encoder
 from auditor.progress import Progress
-from auditor.regime.agreement import Reached, memorizer_agreement
-from auditor.regime.clusters import cluster_shares
-from auditor.regime.gl import gl_published, gl_score, nearest_similarity, plausible
-from auditor.regime.landing import Landing, item_of, land
 from auditor.regime.shares import unscored
 from auditor.regime.verdict import regime_verdict
-from auditor.search.outside import nearest_outside_group
 from auditor.stages.comparison.columns import Answers, MadeColumn
 from auditor.stages.comparison.inputs import ComparedInputs
-from auditor.stages.comparison.real_images import RealImages, captions_of, clusters_of, real_images
+from auditor.stages.comparison.landings import Judge, Landed, probe_table
+from auditor.stages.comparison.origins import check_origins, withheld
+from auditor.stages.comparison.real_images import real_images
 from auditor.stages.comparison.reproduce import EmbeddedColumns
-from auditor.stages.copies import compare_pixels
 from auditor.stages.embed import named
-from auditor.stages.pool import plant_in
 from auditor.store.comparison import MemorizerAgreement, RegimeVerdict, Reproducibility
-from auditor.store.digest import value_digest
-from auditor.store.record import Estimate
+from auditor.store.record import Check
 from auditor.store.run_directory import RunDirectory
 
-HELD_OUT_SAMPLE = 2_000  # held-out images whose nearest other real image says what is plausible
-
-
-@dataclass(frozen=True)
-class Landed:
-    """Where one column's answers land among the real images of its checkpoint, under one encoder."""
-
-    column: MadeColumn
-    encoder: str
-    real: RealImages
-    group: NDArray[np.int64]  # [N] duplicate group of each real image
-    probes: NDArray[np.int64]  # [G] that the checkpoint and its memorizers all answered
-    landing: Landing
-    memorizer: NDArray[np.int64]  # [G] item that the memorizer reaches
+NO_CORRECTION = (
+    "Each regime is judged by itself: of checkpoints that memorise nothing, up to one in ten may be called a "
+    "transition, so that among many columns a single one is weak evidence."
+)
 
 
 @dataclass
@@ -82,7 +57,11 @@ def regimes_of_columns(
     seed: str,
     show: Progress,
 ) -> Regimes:
-    """Agreement with the memorizer and the verdict of every checkpoint's column under every encoder."""
+    """Agreement with the memorizer and the verdict of every checkpoint's column under every encoder.
+
+    A verdict is withheld where held-out and training images are told apart without the checkpoint: whatever favours the
+    training images may then be owed to their origin.
+    """
     encoders = named(inputs.encoders)
     found = Regimes(decisive=next(iter(encoders)))
     pools = {  # before the bar below, since terminals show one bar at a time
@@ -94,22 +73,47 @@ def regimes_of_columns(
     with show.stage("regimes", len(encoders) * len(answers), "column") as meter:
         for name, encoder in encoders.items():
             for answer in answers:
-                partners = partners_of(answer.checkpoint, name, answers, pairs)
-                if answer.memorizer is None:
-                    found.verdicts.append(without_training(answer.checkpoint.name, name))
-                else:
+                if answer.memorizer is not None:
                     real = pools[name, answer.checkpoint.model.name]
                     judge = Judge(run, answer, embedded, name, encoder, real, config, seed)
-                    agreement = judge.agreement()
-                    found.agreements.append(agreement)
+                    found.agreements.append(judge.agreement())
                     found.landed.append(judge.landed())
-                    found.verdicts.append(regime_verdict(agreement, partners))
                     found.notes += judge.notes()
                 meter(1)
-    resolving = [a.encoder for a in found.agreements if a.resolving]
-    found.decisive = resolving[0] if resolving else found.decisive
+    origins = check_origins(run, found.landed, seed)
+    found.verdicts = [
+        verdict_on(answer, name, found, origins, pairs, answers) for name in encoders for answer in answers
+    ]
+    found.decisive = decisive(found.agreements, list(encoders))
+    found.notes += [origin.statement for origin in origins.values()]
+    if len(found.agreements) > 1:
+        found.notes.append(NO_CORRECTION)
     found.notes = list(dict.fromkeys(found.notes))
     return found
+
+
+def verdict_on(
+    answer: Answers,
+    encoder: str,
+    found: Regimes,
+    origins: Mapping[str, Check],
+    pairs: Sequence[Reproducibility],
+    answers: Sequence[Answers],
+) -> RegimeVerdict:
+    """One column's regime under one encoder."""
+    column, train = answer.checkpoint, answer.checkpoint.model.train
+    if train is None:
+        return without_training(column.name, encoder)
+    agreement = next(one for one in found.agreements if (one.column, one.encoder) == (column.name, encoder))
+    verdict = regime_verdict(agreement, partners_of(column, encoder, answers, pairs))
+    origin = origins.get(train.info.digest)
+    return verdict if origin is None or origin.status != "failed" else withheld(verdict, origin)
+
+
+def decisive(agreements: Sequence[MemorizerAgreement], encoders: Sequence[str]) -> str:
+    """The encoder that resolves for most columns; the first of equals."""
+    resolving = [agreement.encoder for agreement in agreements if agreement.resolving]
+    return max(encoders, key=resolving.count)
 
 
 def partners_of(
@@ -137,195 +141,4 @@ def without_training(column: str, encoder: str) -> RegimeVerdict:
         reasons=["Its training images were not given, so that there is no memorizer to compare with."],
         remedies=["Give its training set (train)."],
         memorised=unscored(name, "the training images were not given"),
-    )
-
-
-class Judge:
-    """One column under one encoder; every piece of work is in the run directory once it is done."""
-
-    def __init__(
-        self,
-        run: RunDirectory,
-        answer: Answers,
-        embedded: EmbeddedColumns,
-        name: str,
-        encoder: Encoder,
-        real: RealImages,
-        config: ComparisonConfig,
-        seed: str,
-    ) -> None:
-        assert answer.memorizer is not None
-        self.run, self.answer, self.embedded, self.real = run, answer, embedded, real
-        self.name, self.encoder, self.config, self.seed = name, encoder, config, seed
-        self.memorizer = answer.memorizer
-        columns = [c for c in (answer.checkpoint, answer.memorizer, answer.control) if c is not None]
-        self.probes = functools.reduce(np.intersect1d, [column.generations.probe for column in columns])
-        self.key = {
-            "columns": [column.key for column in columns], "real": real.key, "split": config.data.split,
-            "level": config.level, "seed": seed,
-        }  # fmt: skip
-        self.stage = f"{name}/{value_digest(self.key)[:16]}"
-        self.decision = functools.cache(self._decide)
-
-    def vectors(self, column: MadeColumn) -> NDArray[np.float32]:
-        """A column's vectors on the probes that all of them answered."""
-        rows = np.searchsorted(column.generations.probe, self.probes)
-        return self.embedded.of(self.name, column)[rows]
-
-    def _decide(self) -> CopyDecision | Groups:
-        """The copy decision, or without held-out images the duplicate groups alone."""
-        real, split = self.real, self.config.data.split
-        planted = plant_in(real.pool, real.train, real.holdout, self.encoder, self.seed)
-        if real.holdout is None:
-            return duplicate_groups(real.pool, floor_of_planted(planted))
-        generations = self.answer.checkpoint.generations
-
-        def verbatim(rows: NDArray[np.int64], originals: NDArray[np.int64]) -> NDArray[np.bool_]:
-            return compare_pixels(real.train, real.pool, generations, rows, originals)
-
-        own = self.embedded.of(self.name, self.answer.checkpoint)
-        return decide(
-            real.pool, own, encoder=self.name, planted=planted, level=self.config.level, split=split, verbatim=verbatim
-        )
-
-    def copies(self) -> dict[str, Any]:
-        """What the copy competition certifies, and whether the encoder resolves."""
-
-        def compute() -> dict[str, Any]:
-            decision = self.decision()
-            if isinstance(decision, CopyDecision):
-                found = decision.competition
-                bound = found.lower_bound.model_dump(mode="json")
-                return {
-                    "certified": found.certified,
-                    "lower_bound": bound,
-                    "resolving": found.resolving,
-                    "notes": decision.notes,
-                }
-            planted = plant_in(self.real.pool, self.real.train, None, self.encoder, self.seed)
-            resolving = (
-                floor_of_planted(planted) >= nearest_image_p99(self.real.pool, decision) and not decision.percolated
-            )
-            bound = unscored("reproduced training images", "no held-out images competed").model_dump(mode="json")
-            return {"certified": 0, "lower_bound": bound, "resolving": resolving, "notes": decision.notes()}
-
-        found: dict[str, Any] = self.run.value(f"regimes/{self.stage}/copies", self.key, compute)
-        return found
-
-    def notes(self) -> list[str]:
-        """Sentences about this checkpoint's images that someone should look at."""
-        model, notes = self.answer.checkpoint.model, list(self.copies()["notes"])
-        classes = model.checkpoint.num_classes
-        if classes is not None and None in {stated_class(c, classes) for c in captions_of(self.run, self.real.train)}:
-            notes.append("the training images state no class numbers, so that the memorizer knows no classes.")
-        return [f"{model.name}, {self.name}: {note}" for note in notes]
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Where answers land, what the memorizers reach, and how near real images are."""
-
-        def compute() -> dict[str, NDArray[Any]]:
-            decision, real = self.decision(), self.real
-            groups = decision.groups if isinstance(decision, CopyDecision) else decision
-            group, own = groups.group, self.vectors(self.answer.checkpoint)
-            landing = land(own, real.pool.embeddings, group)
-            found = {
-                "group": group, "item": landing.item, "on_item": landing.on_item, "similarity": landing.similarity,
-                "row": landing.row, "to_training": nearest_similarity(own, real.training_vectors),
-                "memorizer": item_of(self.vectors(self.memorizer), real.training_vectors, group[: real.pool.training]),
-                "memorizer_row": item_of(
-                    self.vectors(self.memorizer), real.training_vectors, np.arange(real.pool.training)
-                ),
-            }  # fmt: skip
-            if self.answer.control is not None:
-                found |= self._control(group, own)
-            if real.holdout is not None:
-                found["between_real"] = self._between_real(group)
-            return found
-
-        return self.run.arrays(f"regimes/{self.stage}/landing", self.key, compute)
-
-    def _control(self, group: NDArray[np.int64], own: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """The same against as many held-out images as there are training images."""
-        assert self.answer.control is not None
-        rows = np.unique(self.real.rows_of_holdout(self.answer.control_ids))
-        vectors = np.ascontiguousarray(self.real.pool.embeddings[rows])
-        return {
-            "control": item_of(self.vectors(self.answer.control), vectors, group[rows]),
-            "control_rows": rows,
-            "to_control": nearest_similarity(own, vectors),
-        }
-
-    def _between_real(self, group: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Held-out images' similarity to their nearest other real image, an evenly spaced sample of them."""
-        first, last = self.real.pool.training, len(group)
-        rows = np.unique(np.linspace(first, last - 1, min(HELD_OUT_SAMPLE, last - first)).astype(np.int64))
-        return nearest_outside_group(rows, self.real.pool.embeddings, group).similarity
-
-    def landed(self) -> Landed:
-        """Where the column's answers land."""
-        found = self.arrays()
-        landing = Landing(found["item"], found["on_item"], found["similarity"], found["row"])
-        return Landed(
-            self.answer.checkpoint, self.name, self.real, np.asarray(found["group"]), self.probes, landing,
-            found["memorizer"],
-        )  # fmt: skip
-
-    def agreement(self) -> MemorizerAgreement:
-        """The column against its memorizer, as the record holds it."""
-        found, level, n = self.arrays(), self.config.level, self.real.pool.training
-        group, copies = np.asarray(found["group"]), self.copies()
-        items = int(group.max()) + 1
-        control_set = has_row(group[found["control_rows"]], items) if "control" in found else None
-        landing = self.landed().landing
-        cluster, names = clusters_of(self.run, self.real, self.config, self.seed)
-        by_cluster = cluster_shares(
-            landing.landed, np.asarray(found["memorizer"]), cluster[found["memorizer_row"]], names, level=level
-        )
-        between = found.get("between_real", np.empty(0))
-        return memorizer_agreement(
-            Reached(
-                landing=landing.landed,
-                memorizer=np.asarray(found["memorizer"]),
-                control=np.asarray(found["control"]) if "control" in found else None,
-                training=has_row(group[:n], items),
-                holdout=has_row(group[n:], items),
-                control_set=control_set,
-            ),
-            encoder=self.name,
-            column=self.answer.checkpoint.name,
-            resolving=bool(copies["resolving"]),
-            plausible=plausible(landing.similarity, between, level=level),
-            gl_published=gl_published(found["to_training"], level=level),
-            gl=gl_score(found["to_training"], found.get("to_control"), level=level),
-            certified=copies["certified"],
-            lower_bound=Estimate.model_validate(copies["lower_bound"]),
-            clusters=by_cluster,
-            level=level,
-        )
-
-
-def has_row(groups: NDArray[np.int64], items: int) -> NDArray[np.bool_]:
-    """Bool[items]: which items these rows belong to."""
-    present = np.zeros(items, np.bool_)
-    present[groups] = True
-    return present
-
-
-def probe_table(landed: Landed) -> pa.Table:
-    """One row per probe of a column."""
-    landing, n = landed.landing, landed.real.pool.training
-    ids = np.array(landed.real.pool.ids, dtype=object)
-    training_row = {int(item): row for row, item in reversed(list(enumerate(landed.group[:n])))}
-    return pa.table(
-        {
-            "column": [landed.column.name] * len(landed.probes),
-            "encoder": [landed.encoder] * len(landed.probes),
-            "probe": landed.probes,
-            "nearest": ids[landing.row],
-            "nearest_is_training": landing.row < n,
-            "similarity": landing.similarity,
-            "lands": landing.on_item,
-            "memorizer_reaches": [ids[training_row[int(item)]] for item in landed.memorizer],
-            "agrees": landing.on_item & (landing.item == landed.memorizer),
-        }
     )

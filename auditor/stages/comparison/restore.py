@@ -23,7 +23,8 @@ from auditor.regime.landing import land
 from auditor.regime.reproducibility import reproducibility
 from auditor.regime.shares import share, unscored
 from auditor.stages.comparison.inputs import MEASUREMENT_OF, Compared, ComparedInputs, measurement_of, relation
-from auditor.stages.comparison.regimes import Landed, Regimes
+from auditor.stages.comparison.landings import Landed
+from auditor.stages.comparison.regimes import Regimes
 from auditor.stages.embed import BATCH, named
 from auditor.stages.generate import conditions_of
 from auditor.stages.inputs import Images

@@ -1,0 +1,80 @@
+"""Whether held-out and training images are of one origin: else what favours training images may be owed to theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from auditor.errors import DataError
+from auditor.probes import choose
+from auditor.stages.comparison.landings import Landed
+from auditor.stages.inputs import Images
+from auditor.stages.membership import statistics_of
+from auditor.stages.pool import rows_of
+from auditor.store.comparison import RegimeVerdict
+from auditor.store.record import Check
+from auditor.store.run_directory import RunDirectory
+from auditor.validity.blind import blind_check, blind_scores
+from auditor.validity.placebo import holm_checks
+
+SAMPLE = 1_000  # images a side
+
+
+def check_origins(run: RunDirectory, landed: Sequence[Landed], seed: str) -> dict[str, Check]:
+    """The blind check of every training set against the held-out images, by the set's digest.
+
+    A classifier that sees only the images must not tell the sides apart, as in an audit. The sets are one family
+    (Holm); duplicates are those of the first encoder. Empty without held-out images.
+    """
+    first: dict[str, Landed] = {}
+    for one in landed:
+        if one.real.holdout is not None:
+            first.setdefault(one.real.train.info.digest, one)
+    checks = holm_checks([origin_check(run, one, seed) for one in first.values()])
+    return dict(zip(first, checks, strict=True))
+
+
+def origin_check(run: RunDirectory, landed: Landed, seed: str) -> Check:
+    """The blind check of one training set, not yet adjusted for the others; "not tested" with too few images."""
+    train, holdout = landed.real.train, landed.real.holdout
+    assert holdout is not None
+    members = sample(train, holdout, f"{seed}/origin of training images")
+    others = sample(holdout, train, f"{seed}/origin of held-out images")
+
+    def compute() -> dict[str, object]:
+        rows = np.concatenate([rows_of(train, members), rows_of(holdout, others) + landed.real.pool.training])
+        is_member, groups = np.arange(len(rows)) < len(members), landed.group[rows]
+        try:
+            scores = blind_scores(statistics_of((train, members), (holdout, others)), is_member, groups, seed)
+        except DataError as error:
+            title = "Training and held-out images look alike"
+            return Check(id="blind", title=title, encoder=None, status="not tested", statement=str(error)).model_dump(
+                mode="json"
+            )
+        return blind_check(scores, is_member, groups).model_dump(mode="json")
+
+    key = {"members": [train.info.digest, members], "others": [holdout.info.digest, others], "encoder": landed.encoder,
+           "real": landed.real.key, "seed": seed}  # fmt: skip
+    check = Check.model_validate(run.value(f"origins/{train.info.digest[:16]}", key, compute))
+    name, untested = landed.column.model.name, check.status == "not tested"
+    power = f" Too few images to be sure: {check.power}" if untested and check.power else ""
+    return check.model_copy(update={"statement": f"{name}, origin of the images: {check.statement}{power}"})
+
+
+def sample(images: Images, besides: Images, stream: str) -> list[str]:
+    """Distinct images of a set that do not also stand in the other, at most 1,000 at random."""
+    shared = set(besides.digests.values())
+    return choose(stream, "origins", [i for i in images.distinct_ids if images.digests[i] not in shared], SAMPLE)
+
+
+def withheld(verdict: RegimeVerdict, origin: Check) -> RegimeVerdict:
+    """The verdict where the sides can be told apart without the checkpoint."""
+    said = f"Held-out and training images are not of one origin: neither can stand for the other. {origin.statement}"
+    return verdict.model_copy(
+        update={
+            "regime": "cannot conclude",
+            "reasons": [said, *verdict.reasons],
+            "remedies": ["Give held-out images drawn at random from the pool of the training images."],
+        }
+    )
