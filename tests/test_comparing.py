@@ -244,9 +244,7 @@ def test_a_held_out_set_of_another_origin_withholds_the_verdict(
 
 
 @pytest.mark.parametrize(("held_out", "control"), [(96, 96), (90, 90), (80, 0)])
-def test_nine_tenths_as_many_held_out_images_are_a_control(
-    folder: Path, tmp_path: Path, held_out: int, control: int
-):
+def test_nine_tenths_as_many_held_out_images_are_a_control(folder: Path, tmp_path: Path, held_out: int, control: int):
     ids = sorted(path.stem for path in (folder / "holdout").iterdir())[:held_out]
     (tmp_path / "held.txt").write_text("\n".join(ids))
     geometry = Geometry(1, 8, 8)
