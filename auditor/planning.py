@@ -27,7 +27,7 @@ from auditor.stats.power import (
     nonmembers_for_fpr,
     zero_hit_bound,
 )
-from auditor.store.record import Part
+from auditor.store.parts import Part
 
 MOST_EXCESS = 0.5  # of an AUC over chance
 

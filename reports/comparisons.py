@@ -15,7 +15,7 @@ import auditor
 from auditor.cli.display import Terminal, show_comparison
 from auditor.report.comparison import markdown
 from auditor.store.comparison import Comparison, MemorizerAgreement, Reproducibility
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.store.wording import decimal, percent
 
 ROOT = Path(__file__).parent.parent

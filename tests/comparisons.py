@@ -30,7 +30,8 @@ from auditor.store.comparison import (
     SheetRow,
     TaskResult,
 )
-from auditor.store.record import Checkpoint, Curve, EncoderInfo, Estimate, FileDigest, ImageSet
+from auditor.store.parts import Curve, Estimate
+from auditor.store.record import Checkpoint, EncoderInfo, FileDigest, ImageSet
 from tests import records
 from tests.records import LEVEL, centred, unscored
 

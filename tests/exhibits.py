@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from auditor.policy import copies_rule, judge, membership_rule, read_policy
-from auditor.store.record import Competition, CopyEvidence, Curve, EncoderInfo, Estimate, Neighbour, Record, Tier
+from auditor.store.parts import Curve, Estimate
+from auditor.store.record import Competition, CopyEvidence, EncoderInfo, Neighbour, Record, Tier
 from tests.records import LEVEL, attack, check, checks, competition, membership, record, share
 
 Pixels = NDArray[np.uint8]

@@ -12,19 +12,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta, norm
 
+from auditor.store.membership import Attack, Membership
+from auditor.store.parts import Curve, Estimate, Outcomed
 from auditor.store.record import (
-    Attack,
     Check,
     Checkpoint,
     Competition,
-    Curve,
     EncoderInfo,
-    Estimate,
     FileDigest,
     Generation,
     ImageSet,
-    Membership,
-    Outcomed,
     Record,
     Slices,
 )

@@ -19,7 +19,8 @@ from auditor.copies.rates import planted_recall
 from auditor.copies.summary import Measured, summarise
 from auditor.errors import ConfigError
 from auditor.search.exact import nearest_neighbours
-from auditor.store.record import Competition, Estimate
+from auditor.store.parts import Estimate
+from auditor.store.record import Competition
 
 Split = Literal["group", "image", "unknown"]
 POOL_SAMPLE = 2_000  # distinct images whose nearest other image gives the pool's 99th percentile

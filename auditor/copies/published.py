@@ -12,7 +12,7 @@ from scipy.stats import binomtest, rankdata
 
 from auditor.search.exact import nearest_neighbours
 from auditor.stats.intervals import clopper_pearson
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 THRESHOLDS = (0.5, 0.6)
 RATIO_ALPHA, RATIO_NEIGHBOURS, MOST_NEIGHBOURS = 0.5, 50, 512

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.stats.intervals import clopper_pearson
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 
 def planted_recall(found: Mapping[str, NDArray[np.bool_]], level: float) -> Estimate:

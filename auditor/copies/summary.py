@@ -16,7 +16,8 @@ from auditor.copies.pool import Pool
 from auditor.copies.published import adaptive_ratio, data_copying_test, nearest_share, shares_above
 from auditor.copies.rates import copy_rate
 from auditor.stats.bounds import DEPTH
-from auditor.store.record import Competition, Curve, Estimate
+from auditor.store.parts import Curve, Estimate
+from auditor.store.record import Competition
 
 HISTOGRAM_BINS = 60
 DOMINANT_SHARE = 0.01  # of the generations, landing on one training item

@@ -12,7 +12,8 @@ from auditor.errors import ConfigError
 from auditor.probes import generator
 from auditor.stats.delong import OUT_OF_FOLD_VARIANCE, auc_interval, excess_interval
 from auditor.stats.roc import auc, roc_curve, tpr_at_fpr
-from auditor.store.record import Attack, Curve, Membership
+from auditor.store.membership import Attack, Membership
+from auditor.store.parts import Curve
 
 CURVE_RATES = np.unique(np.concatenate([[0.0], np.geomspace(1e-3, 1, 91), np.linspace(0, 1, 101)]))
 BINS = 40

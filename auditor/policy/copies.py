@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from auditor.policy.ruling import Precedence, Ruling, combine, ruling
 from auditor.policy.schema import Policy
-from auditor.store.record import Competition, Estimate, Outcomed
+from auditor.store.parts import Estimate, Outcomed
+from auditor.store.record import Competition
 from auditor.store.wording import count, missing, percent
 
 RETRAIN = (

@@ -11,7 +11,8 @@ import math
 
 from auditor.policy.ruling import Ruling, combine, ruling
 from auditor.policy.schema import MembershipPolicy, Policy
-from auditor.store.record import Attack, Estimate, Membership, Outcomed
+from auditor.store.membership import Attack, Membership
+from auditor.store.parts import Estimate, Outcomed
 from auditor.store.wording import attack_name, missing, percent
 
 REGULARISE = "Train on more images, for fewer steps, or with differential privacy, and audit the new checkpoint."

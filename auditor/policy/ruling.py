@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from auditor.store.record import Outcome, Outcomed, Rule
+from auditor.store.parts import Outcome, Outcomed
+from auditor.store.record import Rule
 
 
 class Precedence(IntEnum):

@@ -10,7 +10,8 @@ from auditor.policy.membership import membership_rulings
 from auditor.policy.ruling import Precedence, Ruling, combine
 from auditor.policy.schema import DEFAULT_NAME, Policy
 from auditor.policy.validity import probes_ruling, validity_rulings
-from auditor.store.record import Judgement, Outcome, Record
+from auditor.store.parts import Outcome
+from auditor.store.record import Judgement, Record
 from auditor.store.wording import percent
 
 WITHHOLD = "Do not publish this checkpoint."

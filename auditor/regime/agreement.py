@@ -22,7 +22,7 @@ from scipy.stats import binom
 
 from auditor.regime.shares import bonferroni, share, unscored
 from auditor.store.comparison import ClusterShare, MemorizerAgreement
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 Items = NDArray[np.int64]
 

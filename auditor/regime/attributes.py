@@ -16,7 +16,7 @@ from auditor.regime.ratio import koopman
 from auditor.regime.shares import bonferroni, share, unscored
 from auditor.search.exact import nearest_neighbours
 from auditor.store.comparison import AttributeDistribution, AttributeShare
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 NEIGHBOURS = 10
 

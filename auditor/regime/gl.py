@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from auditor.regime.shares import CALIBRATION, REPORTED, share, unscored
 from auditor.search.exact import nearest_neighbours
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 GL_PUBLISHED = 0.6
 TAIL = 0.01

@@ -13,7 +13,7 @@ from auditor.regime import pairs
 from auditor.regime.shares import CALIBRATION, REPORTED, share, unscored
 from auditor.search.index import check_comparable
 from auditor.store.comparison import DataRelation, Reproducibility
-from auditor.store.record import Curve, Estimate
+from auditor.store.parts import Curve, Estimate
 
 RP_PUBLISHED = 0.6
 MISMATCHED_SHARE = 0.01  # of the calibration probes' mismatched pairs exceed the calibrated threshold

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from auditor.stats.intervals import clopper_pearson
 from auditor.store.comparison import MemorizerAgreement, Reproducibility
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.store.wording import count, decimal, missing, percent
 
 OTHER_ENCODER = "Compare under an encoder that separates these images: sscd for photographs, pixel for small ones."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditor.stats.intervals import clopper_pearson
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 CALIBRATION = slice(0, None, 2)  # probes at even positions choose thresholds ...
 REPORTED = slice(1, None, 2)  # ... and those at odd positions are reported: noise is independent, so any halves do

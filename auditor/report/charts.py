@@ -13,7 +13,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from auditor.store.record import Curve, Estimate
+from auditor.store.parts import Curve, Estimate
 from auditor.store.wording import decimal
 
 WIDTH, HEIGHT = 440, 280

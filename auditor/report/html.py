@@ -17,7 +17,8 @@ from markupsafe import Markup
 from auditor.report import charts, story
 from auditor.report.pages import Images, templates, write_whole
 from auditor.report.pictures import Picture, embed_picture
-from auditor.store.record import Check, Competition, Judgement, Membership, Record
+from auditor.store.membership import Membership
+from auditor.store.record import Check, Competition, Judgement, Record
 from auditor.store.wording import attack_name, count, decimal, missing, percent
 
 MARKS = {

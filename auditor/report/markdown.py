@@ -9,7 +9,8 @@ from pathlib import Path
 from auditor.report import story
 from auditor.report.findings import findings
 from auditor.report.pages import Images, link
-from auditor.store.record import Competition, CopyEvidence, Membership, Record
+from auditor.store.membership import Membership
+from auditor.store.record import Competition, CopyEvidence, Record
 from auditor.store.wording import attack_name, count, percent
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$^])")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auditor.store.record import Attack, Competition, CopyEvidence, Estimate, Membership, Outcome, Record, Tier
+from auditor.store.membership import Attack, Membership
+from auditor.store.parts import Estimate, Outcome
+from auditor.store.record import Competition, CopyEvidence, Record, Tier
 from auditor.store.wording import attack_name, count, decimal, missing, percent
 
 TIER_WORDS: dict[Tier, str] = {"verbatim": "Verbatim copy", "certified": "Certified near-copy", "suspect": "Suspect"}

@@ -22,7 +22,8 @@ from auditor.stages.inputs import Images, Inputs
 from auditor.stages.pool import build_pool, plant_in
 from auditor.stages.slices import HeldOut
 from auditor.store.digest import value_digest
-from auditor.store.record import Check, Competition, Part
+from auditor.store.parts import Part
+from auditor.store.record import Check, Competition
 from auditor.store.run_directory import RunDirectory
 from auditor.validity.planted import planted_check
 

@@ -27,7 +27,8 @@ from auditor.stages.inputs import Images, Inputs
 from auditor.stages.pool import digests_of, rows_of
 from auditor.stages.slices import HeldOut
 from auditor.store.digest import value_digest
-from auditor.store.record import Check, Membership
+from auditor.store.membership import Membership
+from auditor.store.record import Check
 from auditor.store.run_directory import RunDirectory
 from auditor.validity.blind import blind_check, blind_scores
 from auditor.validity.image_statistics import image_statistics

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 # Out-of-fold scores depend on each other: folds k and j lend each other their chance differences d_k, d_j, so that
 # the AUC of a meaningless split varies as sum_k d_k . sum_{j != k} d_j = 2 sum_{j < k} d_j . d_k, with twice the

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import beta
 from scipy.stats import t as student_t
 
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 Side = Literal["two-sided", "lower", "upper"]
 

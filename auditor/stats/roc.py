@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from auditor.stats.delong import placements
 from auditor.stats.intervals import clopper_pearson
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 
 @dataclass(frozen=True)

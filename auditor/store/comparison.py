@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from auditor.store.record import Checkpoint, Curve, EncoderInfo, Estimate, ImageSet, Part
+from auditor.store.parts import Curve, Estimate, Part
+from auditor.store.record import Checkpoint, EncoderInfo, ImageSet
 
 COMPARISON_VERSION: Literal[1] = 1  # raise it with any change of a field's name, order or meaning
 

@@ -8,41 +8,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from auditor.store.membership import Membership
+from auditor.store.parts import Curve, Estimate, Outcome, Outcomed, Part
 
 SCHEMA_VERSION: Literal[1] = 1  # raise it with any change of a field's name, order or meaning
 
-Outcome = Literal["pass", "fail", "cannot conclude"]
 Tier = Literal["verbatim", "certified", "suspect"]
 CheckStatus = Literal["passed", "failed", "not tested"]
-
-
-class Part(BaseModel):
-    """Base of all record parts: unknown keys are refused, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Estimate(Part):
-    """A number with its uncertainty, or the reason why there is none."""
-
-    name: str
-    value: float | None
-    lower: float | None = None
-    upper: float | None = None
-    level: float | None = None  # coverage of [lower, upper], such as 0.95
-    method: str = ""  # such as "Clopper-Pearson, one-sided"
-    n: int | None = None
-    unit: str = ""
-    unscored: str | None = None  # why value is None
-
-
-class Outcomed(Part):
-    """An outcome and the sentences that led to it, most important first."""
-
-    outcome: Outcome
-    reasons: list[str]
-    remedies: list[str] = []  # what would settle a "cannot conclude"
 
 
 class FileDigest(Part):
@@ -139,13 +113,6 @@ class CopyEvidence(Part):
     nearest_holdout: Neighbour | None  # the held-out image nearest to the same generation
 
 
-class Curve(Part):
-    """A plotted line or histogram: x and one or more series of the same length."""
-
-    x: list[float]
-    series: dict[str, list[float]]
-
-
 class Competition(Part):
     """Training items against held-out items under one encoder."""
 
@@ -173,31 +140,6 @@ class Competition(Part):
     uncalibrated: list[Estimate]  # for comparison with published work; no part in the verdict
     scores: Curve  # histogram of item scores: "training", "held-out"
     evidence: list[CopyEvidence]
-
-
-class Attack(Part):
-    """One membership attack, its variant chosen on the calibration slice, reported on the other."""
-
-    name: str
-    variant: str  # such as "t=200, p=4"
-    evaluations_per_image: int
-    auc: Estimate
-    tpr_at_1pct_fpr: Estimate
-    excess_over_blind: Estimate  # paired difference of AUCs
-    roc: Curve  # x = FPR, series "attack" and "blind"
-    scores: Curve  # histogram: "members", "non-members"
-
-
-class Membership(Part):
-    members: int  # scored; the calibration part included, unscored ones not
-    nonmembers: int
-    calibration_members: int
-    calibration_nonmembers: int
-    unscored: list[tuple[str, str]]  # (id, reason)
-    blind_auc: Estimate
-    attacks: list[Attack]
-    denoiser_evaluations: int
-    evaluations_unshared: int  # what the attacks would have cost one by one
 
 
 class Rule(Part):

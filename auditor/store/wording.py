@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 ATTACK_NAMES = {
     "loss": "Denoising loss", "secmi": "SecMI", "pia": "PIA", "pian": "PIAN", "sima": "SimA", "pfami": "PFAMI",

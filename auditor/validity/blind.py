@@ -15,7 +15,8 @@ from auditor.errors import DataError
 from auditor.probes import generator
 from auditor.stats.delong import OUT_OF_FOLD_VARIANCE, auc_exceeds, auc_interval
 from auditor.stats.power import detectable_auc_excess
-from auditor.store.record import Check, Estimate
+from auditor.store.parts import Estimate
+from auditor.store.record import Check
 
 MAX_IMAGES = 20_000  # per side; beyond, sample: a blind AUC of 0.52 is seen at a twentieth of it
 ALLOWED_AUC = 0.52  # a difference this small does not block an audit

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from auditor.encoders.base import Encoder
 from auditor.probes import generator
-from auditor.store.record import Check, Estimate
+from auditor.store.parts import Estimate
+from auditor.store.record import Check
 from auditor.validity.transformations import Pixels, Transformation, transformations_for
 
 ORIGINALS = 200

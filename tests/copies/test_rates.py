@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from auditor.copies.rates import copy_rate, planted_recall
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 
 PERFECT = Estimate(name="recall", value=1.0, lower=1.0)
 

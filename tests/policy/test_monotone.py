@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.policy import Policy, copies_rule, judge, membership_rule
-from auditor.store.record import Competition, Membership
+from auditor.store.membership import Membership
+from auditor.store.record import Competition
 from tests.records import attack, centred, check, checks, competition, membership, record, share
 
 RANK = {"pass": 0, "cannot conclude": 1, "fail": 2}

@@ -11,7 +11,8 @@ from auditor.policy import Policy, copies_rule, judge, membership_rule, primary_
 from auditor.policy.copies import copies_rulings
 from auditor.policy.ruling import combine
 from auditor.policy.schema import CopiesPolicy
-from auditor.store.record import Competition, Estimate
+from auditor.store.parts import Estimate
+from auditor.store.record import Competition
 from tests.records import attack, centred, competition, membership, record, share
 
 POLICY = Policy()

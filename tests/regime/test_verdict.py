@@ -14,7 +14,7 @@ from auditor.regime.shares import share, unscored
 from auditor.regime.verdict import allowed_share, regime_verdict
 from auditor.stats.intervals import clopper_pearson
 from auditor.store.comparison import ClusterShare, MemorizerAgreement, Reproducibility
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from tests.regime.columns import two_columns
 
 ORDER = ["generalization", "cannot conclude", "transition", "memorization"]

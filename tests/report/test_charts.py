@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from auditor.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, histogram, intervals, roc
-from auditor.store.record import Curve, Estimate
+from auditor.store.parts import Curve, Estimate
 
 
 def paths(svg: str, css: str) -> list[str]:

@@ -11,7 +11,7 @@ from auditor.report.comparison import curve as curves
 from auditor.report.comparison.charts import Dot, curve, dots
 from auditor.report.comparison.curve import Point, Series, series
 from auditor.report.comparison.matrix import Entry, matrix
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from tests import comparisons
 from tests.records import unscored
 

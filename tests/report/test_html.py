@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from auditor.errors import ConfigError
 from auditor.policy import judge, read_policy
 from auditor.report import html, render, story
-from auditor.store.record import Competition, CopyEvidence, Curve, Estimate, Record
+from auditor.store.parts import Curve, Estimate
+from auditor.store.record import Competition, CopyEvidence, Record
 from tests.exhibits import failing_record
 from tests.records import attack, check, competition, membership, record, unscored
 

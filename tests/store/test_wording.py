@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.store.wording import count, decimal, missing, percent
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from auditor.copies.pool import floor_of_planted
 from auditor.encoders.pixel import PixelEncoder
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.validity.planted import embed_planted, plant, planted_check, sample_originals
 from auditor.validity.transformations import FAITHFUL, PHOTOGRAPHIC, crop, jpeg, mirror, noise, quantise, tone
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from auditor.report.charts import Axis, dash, svg
 from auditor.report.comparison.curve import Series
 from auditor.report.story import interval
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.store.wording import percent
 
 HALF, FULL = 440, 940  # widths of a drawing beside another, and of one that stands alone

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from auditor.report.comparison.story import column, is_checkpoint, model
 from auditor.store.comparison import ComparedModel, Comparison, Regime, RegimeVerdict
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.store.wording import count
 
 

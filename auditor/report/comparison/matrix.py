@@ -11,7 +11,7 @@ from markupsafe import Markup
 from auditor.report.charts import svg
 from auditor.report.comparison.charts import FULL, GLYPH, HALF, short
 from auditor.store.comparison import DataRelation
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.store.wording import decimal, percent
 
 FEW = 6  # columns of a matrix that fits beside another

@@ -19,7 +19,8 @@ from auditor.store.comparison import (
     RegimeVerdict,
     TaskResult,
 )
-from auditor.store.record import Estimate, ImageSet, Part
+from auditor.store.parts import Estimate, Part
+from auditor.store.record import ImageSet
 from auditor.store.wording import decimal, missing, percent
 
 VERBS: dict[Regime, tuple[str, str]] = {

@@ -13,7 +13,7 @@ from auditor.store.comparison import (
     MemorizerAgreement,
     Reproducibility,
 )
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.store.wording import decimal, percent
 
 

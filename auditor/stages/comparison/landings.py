@@ -29,7 +29,7 @@ from auditor.stages.copies import compare_pixels
 from auditor.stages.pool import plant_in
 from auditor.store.comparison import MemorizerAgreement
 from auditor.store.digest import value_digest
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.store.run_directory import RunDirectory
 
 HELD_OUT_SAMPLE = 2_000  # held-out images whose nearest other real image says what is plausible

@@ -32,7 +32,7 @@ from auditor.stats.delong import auc_interval
 from auditor.stats.intervals import mean_interval
 from auditor.store.comparison import TaskResult
 from auditor.store.digest import value_digest
-from auditor.store.record import Estimate
+from auditor.store.parts import Estimate
 from auditor.store.run_directory import RunDirectory
 
 HIDDEN_PART = "hidden part"  # what answers are compared by: what they were free to fill in
