@@ -6,7 +6,7 @@ from pathlib import Path
 
 import auditor
 from auditor.data.captions import stated_class
-from auditor.stages.membership import label_of
+from auditor.stages.membership.labels import label_of
 from auditor.store.record import Record
 from tests.micro import micro_config, write_checkpoint, write_micro_inputs
 

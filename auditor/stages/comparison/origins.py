@@ -10,7 +10,7 @@ from auditor.errors import DataError
 from auditor.probes import choose
 from auditor.stages.comparison.landings import Landed
 from auditor.stages.inputs import Images
-from auditor.stages.membership import statistics_of
+from auditor.stages.membership.sides import statistics_of
 from auditor.stages.pool import rows_of
 from auditor.store.comparison import RegimeVerdict
 from auditor.store.record import Check

@@ -1,0 +1,88 @@
+"""Scores of named images under every attack, in parts that survive a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from auditor.config import AuditConfig
+from auditor.diffusion.score_table import ScoreTable, join
+from auditor.diffusion.sweep import Batch, sweep
+from auditor.membership import ATTACKS
+from auditor.progress import Meter
+from auditor.stages.inputs import Images, Inputs
+from auditor.stages.membership.labels import label_of
+from auditor.store.digest import value_digest
+from auditor.store.run_directory import RunDirectory
+
+PART = 128  # images per ledger entry and sweep batch
+
+
+def attack(
+    run: RunDirectory,
+    inputs: Inputs,
+    images: Images,
+    ids: Sequence[str],
+    name: str,
+    config: AuditConfig,
+    seed: str,
+    labelled: bool,
+    meter: Meter,
+) -> ScoreTable:
+    """Scores of one side, in parts that survive a kill."""
+    attacks = [ATTACKS[kind] for kind in config.membership.attacks]
+    parts = []
+    for start in range(0, len(ids), PART):
+        part = list(ids[start : start + PART])
+        key = {
+            "checkpoint": inputs.scan.digest, "set": images.info.digest, "ids": value_digest(part), "seed": seed,
+            "attacks": [repr(attack) for attack in attacks], "batch": config.generation.batch_size,
+            "labelled": labelled,
+        }  # fmt: skip
+
+        def compute(part: list[str] = part) -> dict[str, Any]:
+            batch = batches(inputs, images, part, f"{name}/{seed}", labelled)
+            size = config.generation.batch_size
+            return to_plain(sweep(inputs.checkpoint.denoiser, batch, attacks, seed=f"{seed}/{name}", batch_size=size))
+
+        parts.append(from_plain(run.value(f"membership/{name}/{start // PART:05d}", key, compute)))
+        meter(len(part))
+    return join(parts)
+
+
+def to_plain(table: ScoreTable) -> dict[str, Any]:
+    """A score table as plain values; floats come back from JSON bit for bit."""
+    plain = asdict(table)
+    scores = {name: {v: x.tolist() for v, x in variants.items()} for name, variants in table.scores.items()}
+    return plain | {"positions": table.positions.tolist(), "scores": scores}
+
+
+def from_plain(plain: dict[str, Any]) -> ScoreTable:
+    """The score table that :func:`to_plain` wrote."""
+    scores = {
+        name: {v: np.array(x, np.float64) for v, x in variants.items()} for name, variants in plain["scores"].items()
+    }
+    positions = np.array(plain["positions"], np.int64)
+    unscored = [(name, reason) for name, reason in plain["unscored"]]
+    return ScoreTable(**(plain | {"scores": scores, "positions": positions, "unscored": unscored}))
+
+
+def batches(inputs: Inputs, images: Images, ids: list[str], stream: str, labelled: bool) -> Iterator[Batch]:
+    """The named images as one batch in model space, with labels for a class-conditional checkpoint.
+
+    Labels are the captions' only if all members and all non-members state one (``labelled``): true classes on one side
+    and random ones on the other would look like membership.
+    """
+    read = next(iter(images.source.batches(len(ids), only=frozenset(ids))))
+    x0 = inputs.checkpoint.codec.to_model(read.pixels)
+    classes = inputs.checkpoint.num_classes
+    if classes is None:
+        yield read.ids, x0, None
+        return
+    texts = read.captions if labelled else [None] * len(read.ids)
+    labels = [label_of(name, text, stream, classes) for name, text in zip(read.ids, texts, strict=True)]
+    yield read.ids, x0, torch.tensor(labels).to(x0.device)
