@@ -148,6 +148,8 @@ def landings(column: str, agreed: float, encoder: str = "pixel", size: int = 128
         "gl": share("GL, calibrated", max(0, PROBES - hits - k), PROBES),
         "certified": hits // 5 + 2,
         "lower_bound": x,
+        "significance": 0.025,
+        "shared_bound": x,
         "clusters": [
             ClusterShare(
                 cluster=name,

@@ -69,6 +69,8 @@ def memorizer_agreement(
     gl: Estimate,
     certified: int,
     lower_bound: Estimate,
+    shared_bound: Estimate,
+    significance: float,
     clusters: Sequence[ClusterShare] = (),
     level: float = 0.95,
 ) -> MemorizerAgreement:
@@ -79,6 +81,8 @@ def memorizer_agreement(
       resolving: Whether the encoder tells copies from look-alikes on these images.
       plausible: From :func:`auditor.regime.gl.plausible`; the GL scores from there, too.
       certified: Training items certified by the copy competition; `lower_bound` is its X.
+      significance: From :func:`auditor.regime.shares.significance` of the columns judged; `shared_bound` is X at one
+        minus that.
       clusters: From :func:`auditor.regime.clusters.cluster_shares`.
 
     Returns:
@@ -113,6 +117,8 @@ def memorizer_agreement(
         gl=gl,
         certified=certified,
         lower_bound=lower_bound,
+        significance=significance,
+        shared_bound=shared_bound,
         clusters=list(clusters),
     )
 

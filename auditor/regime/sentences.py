@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from auditor.stats.intervals import clopper_pearson
 from auditor.store.comparison import MemorizerAgreement, Reproducibility
 from auditor.store.parts import Estimate
-from auditor.store.wording import count, decimal, missing, percent
+from auditor.store.wording import count, missing, percent
 
 OTHER_ENCODER = "Compare under an encoder that separates these images: sscd for photographs, pixel for small ones."
 GENERATE = "Find out why the column gave no finite image: check the checkpoint, its dtype and its sampler."
@@ -162,8 +162,9 @@ def _favoured(agreement: MemorizerAgreement) -> list[str]:
         return []
     training = count(agreement.training_reached, "training image")
     held_out = count(agreement.control_reached, "held-out image")
-    p = "p < 0.0001" if p_value < 1e-4 else f"p = {decimal(p_value)}"
-    return [f"{training} and {held_out} are reached together with their memorizers (sign test over images, {p})."]
+    p = "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.2g}"
+    test = f"sign test over images, {p}, where {agreement.significance:.2g} counts"
+    return [f"{training} and {held_out} are reached together with their memorizers ({test})."]
 
 
 def _reproduced(agreement: MemorizerAgreement) -> list[str]:

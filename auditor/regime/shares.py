@@ -7,6 +7,7 @@ from auditor.store.parts import Estimate
 
 CALIBRATION = slice(0, None, 2)  # probes at even positions choose thresholds ...
 REPORTED = slice(1, None, 2)  # ... and those at odd positions are reported: noise is independent, so any halves do
+FALSE_CALLS = 0.05  # where nothing is memorised, a comparison calls a transition in at most so many cases
 
 
 def share(
@@ -36,3 +37,8 @@ def unscored(name: str, reason: str, *, n: int | None = None, unit: str = "") ->
 def bonferroni(level: float, claims: int) -> float:
     """Level of each of several intervals that hold together with probability at least ``level``."""
     return 1.0 - (1.0 - level) / max(claims, 1)
+
+
+def significance(columns: int) -> float:
+    """Error allowed each of two tests per column, such that all tests of all columns err in 5% together (Bonferroni)."""
+    return FALSE_CALLS / (2 * max(columns, 1))

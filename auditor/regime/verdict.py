@@ -20,7 +20,6 @@ from auditor.store.parts import Estimate
 MOST = 0.5  # lower bound of the share from which on a checkpoint memorises
 LIMIT = 0.02  # upper bound of the share, beyond what held-out images give, up to which it may generalise
 MOST_LIMIT = 0.10  # where held-out images give more than 8%, the sets are too small for the share to say anything
-SIGNIFICANCE = 0.05  # of the sign test over items; X of the copy competition holds at its own level
 
 
 def regime_verdict(agreement: MemorizerAgreement, partners: Sequence[Reproducibility] = ()) -> RegimeVerdict:
@@ -30,8 +29,8 @@ def regime_verdict(agreement: MemorizerAgreement, partners: Sequence[Reproducibi
     two training images a coin reaches the right one half of the time. Or the lower bound of what is reproduced beyond
     held-out images at 1/2 or more, where training images are favoured and the share is above chance: a network that
     learnt its images by heart need not send each noise to the very one that the closed form does. Transition needs a
-    sign test over items at 5% or at least one image that the copy competition shows to be reproduced; each of the two
-    errs in at most 5%.
+    sign test over items, or at least one image that the copy competition shows to be reproduced, each at 5% divided by
+    twice the number of columns: of a comparison where nothing is memorised at most 5% call a transition anywhere.
     Generalization needs all of: both of those known and silent; the share's upper bound at most 2% above what
     held-out images in the training set's place give; at least half of the generations plausible (an untrained network
     neither memorises nor draws from the population); and where checkpoints of disjoint data are among the partners,
@@ -93,8 +92,9 @@ def _memorises(agreement: MemorizerAgreement) -> bool:
 
 def _favours(agreement: MemorizerAgreement) -> bool:
     """Whether training images are favoured: by the sign test, or by the copy competition."""
-    p_value, bound = agreement.p_value.value, agreement.lower_bound.value
-    return (p_value is not None and p_value <= SIGNIFICANCE) or (bound is not None and bound >= 1)
+    p_value, bound = agreement.p_value.value, agreement.shared_bound.value
+    significant = p_value is not None and p_value <= agreement.significance
+    return significant or (bound is not None and bound >= 1)
 
 
 def _lacking(agreement: MemorizerAgreement, outside: Sequence[Reproducibility]) -> list[tuple[str, str]]:

@@ -97,6 +97,8 @@ class MemorizerAgreement(Part):
     gl: Estimate  # the same above a threshold that 1% exceed with equally many held-out images for training images
     certified: int  # training images that the copy competition certifies
     lower_bound: Estimate  # X of the copy competition
+    significance: float  # a p-value that counts, so that of all columns, each tested twice, 5% at most see a false call
+    shared_bound: Estimate  # X at the level that does the same
     clusters: list[ClusterShare]
 
 

@@ -36,6 +36,8 @@ def agreement(reached: Reached) -> MemorizerAgreement:
         gl=NONE,
         certified=0,
         lower_bound=NONE,
+        shared_bound=NONE,
+        significance=0.025,
     )
 
 

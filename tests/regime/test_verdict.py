@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from auditor.regime.agreement import sign_test
 from auditor.regime.reproducibility import reproducibility
 from auditor.regime.sentences import probes_needed
-from auditor.regime.shares import share, unscored
+from auditor.regime.shares import share, significance, unscored
 from auditor.regime.verdict import allowed_share, regime_verdict
 from auditor.stats.intervals import clopper_pearson
 from auditor.store.comparison import ClusterShare, MemorizerAgreement, Reproducibility
@@ -38,6 +39,8 @@ def agreement(
     chance: float = 0.002,
     clusters: list[ClusterShare] | None = None,
     reproduced: int | None = None,
+    columns: int = 1,
+    shared_bound: int | None = None,
 ) -> MemorizerAgreement:
     """A checkpoint with so many probes landing where the memorizer does; by default one that generalises."""
     reached = hits if training_reached is None else training_reached
@@ -62,6 +65,8 @@ def agreement(
         gl=unscored("GL", "not measured"),
         certified=0,
         lower_bound=bound(lower_bound),
+        significance=significance(columns),
+        shared_bound=bound(lower_bound if shared_bound is None else shared_bound),
         clusters=clusters or [],
     )
 
@@ -114,7 +119,7 @@ def test_favoured_training_images_are_a_transition() -> None:
     assert (
         found.reasons[1]
         == "30 training images and 1 held-out image are reached together with their memorizers (sign test over images, "
-        "p < 0.0001)."
+        "p < 0.0001, where 0.025 counts)."
     )
     assert found.reasons[2].startswith("Most of all in shoe: 62.5% [")
 
@@ -125,10 +130,33 @@ def test_a_reproduced_image_is_a_transition_without_any_agreement() -> None:
     assert "At least 1 distinct training image is reproduced (95% confidence)." in found.reasons
 
 
-def test_the_sign_test_decides_at_five_percent() -> None:
-    # 4 of 4: p = 1/16; 5 of 5: p = 1/32
-    assert regime_verdict(agreement(4, control=0, probes=4_000, plausible=4_000)).regime == "generalization"
-    assert regime_verdict(agreement(5, control=0, probes=4_000, plausible=4_000)).regime == "transition"
+def test_the_sign_test_has_half_of_the_five_percent() -> None:
+    # 5 of 5: p = 1/32; 6 of 6: p = 1/64
+    assert regime_verdict(agreement(5, control=0, probes=4_000, plausible=4_000)).regime == "generalization"
+    assert regime_verdict(agreement(6, control=0, probes=4_000, plausible=4_000)).regime == "transition"
+
+
+def test_columns_share_the_five_percent() -> None:
+    # among 15 columns 0.05 / 30 = 1/600 counts: 9 of 9 do not reach it together with 1 / 512, 10 of 10 do
+    nine = regime_verdict(agreement(9, control=0, probes=4_000, plausible=4_000, columns=15))
+    assert nine.regime == "generalization"
+    assert "p = 0.002, where 0.0017 counts" in " ".join(nine.reasons)
+    assert regime_verdict(agreement(10, control=0, probes=4_000, plausible=4_000, columns=15)).regime == "transition"
+    by_itself = agreement(0, control=0, lower_bound=1, shared_bound=0, columns=15)
+    assert regime_verdict(by_itself).regime == "generalization"
+    assert significance(15) == pytest.approx(1 / 600)
+
+
+def test_of_comparisons_where_nothing_is_memorised_at_most_one_in_twenty_calls_a_transition() -> None:
+    rng, called, repetitions, columns = np.random.default_rng(11), 0, 400, 15
+    for _ in range(repetitions):
+        reached = [rng.binomial(40, 0.5) for _ in range(columns)]
+        regimes = [
+            regime_verdict(agreement(hits, control=40 - hits, probes=4_000, plausible=4_000, columns=columns)).regime
+            for hits in reached
+        ]
+        called += "transition" in regimes
+    assert called <= binom.ppf(0.999, repetitions, 0.05)
 
 
 def test_generalization_without_a_partner_says_that_it_was_not_tested() -> None:

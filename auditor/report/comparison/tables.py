@@ -60,7 +60,7 @@ def pairs(caption: str, shown: Iterable[Reproducibility]) -> Table:
 def landing(shown: Sequence[MemorizerAgreement]) -> Table:
     header = (
         "Checkpoint", "Probes", "Lands where the memorizer does", "By chance", "Control: held-out images",
-        "Images reached so", "Held-out images reached so", "p", "Training images",
+        "Images reached so", "Held-out images reached so", "p", "p that counts", "Training images",
     )  # fmt: skip
     rows: list[list[Cell]] = [
         [
@@ -72,6 +72,7 @@ def landing(shown: Sequence[MemorizerAgreement]) -> Table:
             number(a.training_reached),
             number(a.control_reached),
             Figure(a.p_value),
+            f"{a.significance:.2g}",
             number(a.items),
         ]
         for a in shown
@@ -82,7 +83,7 @@ def landing(shown: Sequence[MemorizerAgreement]) -> Table:
 def nearness(shown: Sequence[MemorizerAgreement]) -> Table:
     header = (
         "Checkpoint", "Lands on any training image", "On any held-out image", "Beyond held-out images", "Plausible",
-        "GL, published (0.6)", "GL, calibrated", "Certified copies", "X, at least",
+        "GL, published (0.6)", "GL, calibrated", "Certified copies", "X, at least", "X for all columns together",
     )  # fmt: skip
     rows: list[list[Cell]] = [
         [
@@ -95,6 +96,7 @@ def nearness(shown: Sequence[MemorizerAgreement]) -> Table:
             share(a.gl),
             number(a.certified),
             Figure(a.lower_bound),
+            Figure(a.shared_bound),
         ]
         for a in shown
     ]

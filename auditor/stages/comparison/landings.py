@@ -11,16 +11,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from auditor.comparison_config import ComparisonConfig
+from auditor.copies.compete import compete
 from auditor.copies.decide import CopyDecision, decide, nearest_image_p99
-from auditor.copies.groups import Groups, duplicate_groups
+from auditor.copies.groups import GroupClass, Groups, duplicate_groups
 from auditor.copies.pool import floor_of_planted
+from auditor.copies.summary import reproduced_at_least
 from auditor.data.captions import stated_class
 from auditor.encoders.base import Encoder
 from auditor.regime.agreement import Reached, memorizer_agreement
 from auditor.regime.clusters import cluster_shares
 from auditor.regime.gl import gl_published, gl_score, nearest_similarity, plausible
 from auditor.regime.landing import Landing, item_of, land
-from auditor.regime.shares import unscored
+from auditor.regime.shares import significance, unscored
 from auditor.search.outside import nearest_outside_group
 from auditor.stages.comparison.columns import Answers, MadeColumn
 from auditor.stages.comparison.real_images import RealImages, captions_of, clusters_of
@@ -61,10 +63,12 @@ class Judge:
         real: RealImages,
         config: ComparisonConfig,
         seed: str,
+        judged: int,
     ) -> None:
         assert answer.memorizer is not None
         self.run, self.answer, self.embedded, self.real = run, answer, embedded, real
         self.name, self.encoder, self.config, self.seed = name, encoder, config, seed
+        self.significance = significance(judged)
         self.memorizer = answer.memorizer
         columns = [c for c in (answer.checkpoint, answer.memorizer, answer.control) if c is not None]
         self.probes = functools.reduce(np.intersect1d, [column.generations.probe for column in columns])
@@ -107,6 +111,7 @@ class Judge:
                 return {
                     "certified": found.certified,
                     "lower_bound": bound,
+                    "shared_bound": self._shared_bound(decision).model_dump(mode="json"),
                     "resolving": found.resolving,
                     "notes": decision.notes,
                 }
@@ -115,10 +120,24 @@ class Judge:
                 floor_of_planted(planted) >= nearest_image_p99(self.real.pool, decision) and not decision.percolated
             )
             bound = unscored("reproduced training images", "no held-out images competed").model_dump(mode="json")
-            return {"certified": 0, "lower_bound": bound, "resolving": resolving, "notes": decision.notes()}
+            return {
+                "certified": 0,
+                "lower_bound": bound,
+                "shared_bound": bound,
+                "resolving": resolving,
+                "notes": decision.notes(),
+            }
 
-        found: dict[str, Any] = self.run.value(f"regimes/{self.stage}/copies", self.key, compute)
+        key = self.key | {"significance": self.significance}
+        found: dict[str, Any] = self.run.value(f"regimes/{self.stage}/copies", key, compute)
         return found
+
+    def _shared_bound(self, decision: CopyDecision) -> Estimate:
+        """X where the bounds of all columns are to hold together."""
+        groups, competes, items = decision.groups, decision.competes, decision.items
+        is_training, level = (groups.kind == GroupClass.TRAINING)[competes], 1 - self.significance
+        contest = compete(items.score[competes], items.is_hit[competes], is_training, level=level)
+        return reproduced_at_least(contest, level, decision.resolving)
 
     def notes(self) -> list[str]:
         """Sentences about this checkpoint's images that someone should look at."""
@@ -207,6 +226,8 @@ class Judge:
             gl=gl_score(found["to_training"], found.get("to_control"), level=level),
             certified=copies["certified"],
             lower_bound=Estimate.model_validate(copies["lower_bound"]),
+            shared_bound=Estimate.model_validate(copies["shared_bound"]),
+            significance=self.significance,
             clusters=by_cluster,
             level=level,
         )

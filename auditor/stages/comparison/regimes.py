@@ -24,11 +24,6 @@ from auditor.store.comparison import MemorizerAgreement, RegimeVerdict, Reproduc
 from auditor.store.record import Check
 from auditor.store.run_directory import RunDirectory
 
-NO_CORRECTION = (
-    "Each regime is judged by itself: of checkpoints that memorise nothing, up to one in ten may be called a "
-    "transition, so that among many columns a single one is weak evidence."
-)
-
 
 @dataclass
 class Regimes:
@@ -70,12 +65,13 @@ def regimes_of_columns(
         for model in inputs.models
         if model.train is not None
     }
+    judged = sum(answer.memorizer is not None for answer in answers)
     with show.stage("regimes", len(encoders) * len(answers), "column") as meter:
         for name, encoder in encoders.items():
             for answer in answers:
                 if answer.memorizer is not None:
                     real = pools[name, answer.checkpoint.model.name]
-                    judge = Judge(run, answer, embedded, name, encoder, real, config, seed)
+                    judge = Judge(run, answer, embedded, name, encoder, real, config, seed, judged)
                     found.agreements.append(judge.agreement())
                     found.landed.append(judge.landed())
                     found.notes += judge.notes()
@@ -86,8 +82,6 @@ def regimes_of_columns(
     ]
     found.decisive = decisive(found.agreements, list(encoders))
     found.notes += [origin.statement for origin in origins.values()]
-    if len(found.agreements) > 1:
-        found.notes.append(NO_CORRECTION)
     found.notes = list(dict.fromkeys(found.notes))
     return found
 
