@@ -15,6 +15,7 @@ from auditor.errors import DataError
 from auditor.probes import generator
 from auditor.stats.delong import OUT_OF_FOLD_VARIANCE, auc_exceeds, auc_interval
 from auditor.stats.power import detectable_auc_excess
+from auditor.stats.ridge import ridge_scores
 from auditor.store.parts import Estimate
 from auditor.store.record import Check
 
@@ -22,7 +23,6 @@ MAX_IMAGES = 20_000  # per side; beyond, sample: a blind AUC of 0.52 is seen at 
 ALLOWED_AUC = 0.52  # a difference this small does not block an audit
 ERROR_RATE = 0.01  # of the check alone; the family shares it by Holm's method
 UNDERPOWERED = 0.65  # "not tested" where only an AUC beyond this would be seen with 80% power
-PENALTIES = np.geomspace(1e-4, 1e3, 15)  # times the number of images
 
 
 def blind_scores(
@@ -51,7 +51,7 @@ def blind_scores(
     for fold in range(int(fold_of.max()) + 1):
         here = fold_of == fold
         training = side_of & ~here
-        raw = _ridge_scores(features[training], is_member[training], features[here])
+        raw = ridge_scores(features[training], is_member[training], features[here])
         peers = np.sort(raw[side_of[here]])
         below, upto = np.searchsorted(peers, raw, "left"), np.searchsorted(peers, raw, "right")
         scores[here] = (below + upto) / (2 * len(peers))
@@ -130,30 +130,3 @@ def _deal_folds(is_member: NDArray[np.bool_], groups: NDArray[np.int64], seed: s
     for side in (*sides, mixed):
         fold_of_group |= {int(group): place % min(folds, fewest) for place, group in enumerate(draw.permutation(side))}
     return np.array([fold_of_group[int(group)] for group in groups], np.int64)
-
-
-def _ridge_scores(
-    training: NDArray[np.float32], is_member: NDArray[np.bool_], scored: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Ridge regression of the label, its penalty by generalised cross-validation (Golub, Heath and Wahba 1979)."""
-    mean, deviation = training.mean(0, np.float64), training.std(0, dtype=np.float64)
-    deviation[deviation < 1e-9] = math.inf  # constant in the training folds: says nothing
-    x = _standardise(training, mean, deviation)
-    x -= x.mean(0)
-    y = is_member - is_member.mean()
-    power, axes = np.linalg.eigh(x.T @ x)
-    power = np.maximum(power, 0)
-    projection = axes.T @ (x.T @ y)
-    penalty = PENALTIES[:, None] * len(x)
-    shrunk = projection / (power + penalty)
-    residual = y @ y - 2 * shrunk @ projection + (shrunk**2 * power).sum(1)
-    freedom = len(x) - 1 - (power / (power + penalty)).sum(1)
-    best = int(np.argmin(residual / freedom**2))
-    return np.asarray(_standardise(scored, mean, deviation) @ (axes @ shrunk[best]))
-
-
-def _standardise(
-    features: NDArray[np.float32], mean: NDArray[np.float64], deviation: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Deviations from the mean in standard deviations, outliers pulled in to 8."""
-    return np.clip((features - mean) / deviation, -8, 8)
