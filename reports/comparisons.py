@@ -14,8 +14,9 @@ from pathlib import Path
 import auditor
 from auditor.cli.display import Terminal, show_comparison
 from auditor.report.comparison import markdown
-from auditor.store.comparison import Comparison, MemorizerAgreement, Reproducibility
+from auditor.store.comparison import Comparison, Reproducibility
 from auditor.store.parts import Estimate
+from auditor.store.regime import MemorizerAgreement
 from auditor.store.wording import decimal, percent
 
 ROOT = Path(__file__).parent.parent

@@ -17,21 +17,18 @@ from scipy.stats import norm
 from auditor.store.comparison import (
     AttributeDistribution,
     AttributeShare,
-    ClusterShare,
     Column,
     ComparedModel,
     Comparison,
     DataRelation,
-    MemorizerAgreement,
     Moved,
-    Regime,
-    RegimeVerdict,
     Reproducibility,
     SheetRow,
     TaskResult,
 )
 from auditor.store.parts import Curve, Estimate
 from auditor.store.record import Checkpoint, EncoderInfo, FileDigest, ImageSet
+from auditor.store.regime import ClusterShare, MemorizerAgreement, Regime, RegimeVerdict
 from tests import records
 from tests.records import LEVEL, centred, unscored
 

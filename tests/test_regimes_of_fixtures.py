@@ -8,7 +8,8 @@ import pytest
 
 from auditor.comparing import compare
 from auditor.comparison_config import resolve_comparison, validate_comparison
-from auditor.store.comparison import Comparison, MemorizerAgreement
+from auditor.store.comparison import Comparison
+from auditor.store.regime import MemorizerAgreement
 
 pytestmark = pytest.mark.slow
 

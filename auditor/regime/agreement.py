@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from auditor.regime.shares import bonferroni, share, unscored
-from auditor.store.comparison import ClusterShare, MemorizerAgreement
 from auditor.store.parts import Estimate
+from auditor.store.regime import ClusterShare, MemorizerAgreement
 
 Items = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auditor.regime.agreement import together
 from auditor.regime.shares import bonferroni, share
-from auditor.store.comparison import ClusterShare
+from auditor.store.regime import ClusterShare
 
 
 def cluster_shares(

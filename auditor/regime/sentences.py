@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from auditor.stats.intervals import clopper_pearson
-from auditor.store.comparison import MemorizerAgreement, Reproducibility
+from auditor.store.comparison import Reproducibility
 from auditor.store.parts import Estimate
+from auditor.store.regime import MemorizerAgreement
 from auditor.store.wording import count, missing, percent
 
 OTHER_ENCODER = "Compare under an encoder that separates these images: sscd for photographs, pixel for small ones."

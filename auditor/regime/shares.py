@@ -40,5 +40,5 @@ def bonferroni(level: float, claims: int) -> float:
 
 
 def significance(columns: int) -> float:
-    """Error allowed each of two tests per column, such that all tests of all columns err in 5% together (Bonferroni)."""
+    """Error allowed each of two tests per column, such that those of all columns err in 5% together (Bonferroni)."""
     return FALSE_CALLS / (2 * max(columns, 1))

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from auditor.regime import sentences
-from auditor.store.comparison import MemorizerAgreement, Regime, RegimeVerdict, Reproducibility
+from auditor.store.comparison import Reproducibility
 from auditor.store.parts import Estimate
+from auditor.store.regime import MemorizerAgreement, Regime, RegimeVerdict
 
 MOST = 0.5  # lower bound of the share from which on a checkpoint memorises
 LIMIT = 0.02  # upper bound of the share, beyond what held-out images give, up to which it may generalise

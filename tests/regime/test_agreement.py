@@ -18,7 +18,7 @@ from auditor.regime.agreement import (
 )
 from auditor.regime.shares import unscored
 from auditor.stats.intervals import clopper_pearson
-from auditor.store.comparison import MemorizerAgreement
+from auditor.store.regime import MemorizerAgreement
 from tests.regime.columns import unit
 
 REPETITIONS = 400

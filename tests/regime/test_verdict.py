@@ -14,8 +14,9 @@ from auditor.regime.sentences import probes_needed
 from auditor.regime.shares import share, significance, unscored
 from auditor.regime.verdict import allowed_share, regime_verdict
 from auditor.stats.intervals import clopper_pearson
-from auditor.store.comparison import ClusterShare, MemorizerAgreement, Reproducibility
+from auditor.store.comparison import Reproducibility
 from auditor.store.parts import Estimate
+from auditor.store.regime import ClusterShare, MemorizerAgreement
 from tests.regime.columns import two_columns
 
 ORDER = ["generalization", "cannot conclude", "transition", "memorization"]

@@ -13,7 +13,8 @@ from auditor.report.comparison.story import (
     memorizer_sentence,
     verdict_sentence,
 )
-from auditor.store.comparison import Comparison, Regime
+from auditor.store.comparison import Comparison
+from auditor.store.regime import Regime
 from tests import comparisons
 from tests.records import unscored
 

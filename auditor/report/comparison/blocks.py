@@ -11,8 +11,8 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from auditor.store.comparison import Regime
 from auditor.store.parts import Estimate
+from auditor.store.regime import Regime
 from auditor.store.wording import count
 
 LONG = 24  # rows after which a table is folded

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.report.comparison.story import column, is_checkpoint, model
-from auditor.store.comparison import ComparedModel, Comparison, Regime, RegimeVerdict
+from auditor.store.comparison import ComparedModel, Comparison
 from auditor.store.parts import Estimate
+from auditor.store.regime import Regime, RegimeVerdict
 from auditor.store.wording import count
 
 

@@ -24,7 +24,8 @@ from auditor.report.comparison.sections import sections
 from auditor.report.pages import Images, templates
 from auditor.report.pictures import Picture, embed_picture
 from auditor.report.story import interval
-from auditor.store.comparison import Comparison, Regime
+from auditor.store.comparison import Comparison
+from auditor.store.regime import Regime
 from auditor.store.wording import decimal, missing, percent
 
 MARKS: dict[Regime, dict[str, str]] = {

@@ -9,7 +9,8 @@ from auditor.report.comparison import charts, story, tables
 from auditor.report.comparison.blocks import Block, Charts, Details, Terms, Text, folded
 from auditor.report.comparison.glossary import MATRIX_TERMS, MEMORIZER_TERMS
 from auditor.report.comparison.matrix import SIGNS, Entry, matrix
-from auditor.store.comparison import Comparison, MemorizerAgreement, Reproducibility
+from auditor.store.comparison import Comparison, Reproducibility
+from auditor.store.regime import MemorizerAgreement
 
 MAX_HISTOGRAMS = 4
 MAX_CLUSTER_ROWS = 12

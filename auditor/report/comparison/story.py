@@ -8,19 +8,10 @@ from dataclasses import dataclass
 
 from auditor.report.comparison.blocks import Figure
 from auditor.report.story import estimate_text
-from auditor.store.comparison import (
-    AttributeDistribution,
-    Column,
-    ComparedModel,
-    Comparison,
-    MemorizerAgreement,
-    Moved,
-    Regime,
-    RegimeVerdict,
-    TaskResult,
-)
+from auditor.store.comparison import AttributeDistribution, Column, ComparedModel, Comparison, Moved, TaskResult
 from auditor.store.parts import Estimate, Part
 from auditor.store.record import ImageSet
+from auditor.store.regime import MemorizerAgreement, Regime, RegimeVerdict
 from auditor.store.wording import decimal, missing, percent
 
 VERBS: dict[Regime, tuple[str, str]] = {

@@ -7,13 +7,9 @@ from collections.abc import Iterable, Sequence
 from auditor.report.comparison.blocks import Cell, Figure, Ruling, Table
 from auditor.report.comparison.curve import Series
 from auditor.report.story import estimate_text
-from auditor.store.comparison import (
-    ClusterShare,
-    Comparison,
-    MemorizerAgreement,
-    Reproducibility,
-)
+from auditor.store.comparison import Comparison, Reproducibility
 from auditor.store.parts import Estimate
+from auditor.store.regime import ClusterShare, MemorizerAgreement
 from auditor.store.wording import decimal, percent
 
 

@@ -29,9 +29,9 @@ from auditor.stages.comparison.real_images import RealImages, captions_of, clust
 from auditor.stages.comparison.reproduce import EmbeddedColumns
 from auditor.stages.copies import compare_pixels
 from auditor.stages.pool import plant_in
-from auditor.store.comparison import MemorizerAgreement
 from auditor.store.digest import value_digest
 from auditor.store.parts import Estimate
+from auditor.store.regime import MemorizerAgreement
 from auditor.store.run_directory import RunDirectory
 
 HELD_OUT_SAMPLE = 2_000  # held-out images whose nearest other real image says what is plausible

@@ -12,8 +12,8 @@ from auditor.stages.comparison.landings import Landed
 from auditor.stages.inputs import Images
 from auditor.stages.membership.sides import statistics_of
 from auditor.stages.pool import rows_of
-from auditor.store.comparison import RegimeVerdict
 from auditor.store.record import Check
+from auditor.store.regime import RegimeVerdict
 from auditor.store.run_directory import RunDirectory
 from auditor.validity.blind import blind_check, blind_scores
 from auditor.validity.placebo import holm_checks

@@ -20,8 +20,9 @@ from auditor.stages.comparison.origins import check_origins, withheld
 from auditor.stages.comparison.real_images import real_images
 from auditor.stages.comparison.reproduce import EmbeddedColumns
 from auditor.stages.embed import named
-from auditor.store.comparison import MemorizerAgreement, RegimeVerdict, Reproducibility
+from auditor.store.comparison import Reproducibility
 from auditor.store.record import Check
+from auditor.store.regime import MemorizerAgreement, RegimeVerdict
 from auditor.store.run_directory import RunDirectory
 
 
