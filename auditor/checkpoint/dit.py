@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network
-from auditor.checkpoint.family import Parts, Trained, families
+from auditor.checkpoint.family import OpenNetwork, Parts, Trained, families
 from auditor.checkpoint.latents import KlAutoencoder
 from auditor.checkpoint.scan import Scan
 from auditor.checkpoint.unet import refuse_exploding
@@ -21,7 +21,7 @@ from auditor.errors import CheckpointError
 
 
 @dataclass(frozen=True)
-class DiTDenoiser:
+class DiTDenoiser(OpenNetwork):
     """A DiTTransformer2DModel as a denoiser; the channels of a learned variance are cut off."""
 
     network: Any  # diffusers.DiTTransformer2DModel

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import torch
 
 from auditor.checkpoint.latents import LatentCodec
 from auditor.checkpoint.scan import Scan
@@ -12,6 +14,25 @@ from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.prediction import PredictionType
 from auditor.diffusion.schedule import NoiseSchedule
 from auditor.registry import Registry
+
+
+@dataclass(frozen=True)
+class OpenNetwork:
+    """Makes a family's denoiser a :class:`auditor.diffusion.white_box.WhiteBox`: it hands out what training changed."""
+
+    network: Any  # torch.nn.Module
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """The network's parameters by name, sharing memory with it."""
+        return {name: parameter.detach() for name, parameter in self.network.named_parameters()}
+
+    def with_parameters(self, parameters: Mapping[str, torch.Tensor]) -> Any:
+        """This denoiser around the network with other parameters."""
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            return torch.func.functional_call(self.network, dict(parameters), arguments, named)
+
+        return replace(self, network=call)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from auditor.checkpoint.components import SAVE_AGAIN, load_network
-from auditor.checkpoint.family import Parts, Trained, families
+from auditor.checkpoint.family import OpenNetwork, Parts, Trained, families
 from auditor.checkpoint.latents import PixelScaling
 from auditor.checkpoint.scan import Scan
 from auditor.checkpoint.unet import num_classes, sample_shape
@@ -22,7 +22,7 @@ from auditor.errors import CheckpointError
 
 
 @dataclass(frozen=True)
-class ScoreDenoiser:
+class ScoreDenoiser(OpenNetwork):
     """A network that gives the score at a noise level, read as epsilon at a training time."""
 
     network: Any  # diffusers.UNet2DModel

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network
-from auditor.checkpoint.family import Parts, Trained, families
+from auditor.checkpoint.family import OpenNetwork, Parts, Trained, families
 from auditor.checkpoint.latents import PixelScaling
 from auditor.checkpoint.scan import Scan
 from auditor.diffusion.prediction import PredictionType
@@ -17,7 +17,7 @@ from auditor.errors import CheckpointError
 
 
 @dataclass(frozen=True)
-class UNetDenoiser:
+class UNetDenoiser(OpenNetwork):
     """A UNet2DModel as a denoiser; of a network that also predicts its variance, the mean's channels only."""
 
     network: Any  # diffusers.UNet2DModel

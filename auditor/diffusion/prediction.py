@@ -43,3 +43,12 @@ def read_output(
     if kind is PredictionType.SAMPLE:
         return Prediction(model_output, (x_t - signal * model_output) / noise)
     return Prediction(signal * x_t - noise * model_output, noise * x_t + signal * model_output)
+
+
+def true_output(kind: PredictionType, x0: torch.Tensor, eps: torch.Tensor, signal: Scale, noise: Scale) -> torch.Tensor:
+    """The raw output that training asks for at x_t = signal x0 + noise eps; :func:`read_output` reads it back."""
+    if kind is PredictionType.EPSILON:
+        return eps
+    if kind is PredictionType.SAMPLE:
+        return x0
+    return signal * eps - noise * x0

@@ -81,15 +81,15 @@ def sweep(
             expected = f"{denoiser.sample_shape}, as the checkpoint was trained"
             raise ConfigError("membership images", tuple(x0.shape[1:]), expected, "Resize them or set data.resize.")
         memo = SharedEvaluations(denoiser, condition, batch_size)
-        scores = _lockstep(attacks, _samples(denoiser.schedule, seed, ids, x0), memo)
+        scores = _lockstep(attacks, samples_of(denoiser.schedule, seed, ids, x0), memo)
         table.add(ids, scores, memo)
         if on_batch is not None:
             on_batch(len(ids))
     return table.finish()
 
 
-def _samples(schedule: NoiseSchedule, seed: str, ids: Sequence[str], x0: torch.Tensor) -> Samples:
-    """The batch in its widest dtype, with noise keyed by each id's digest."""
+def samples_of(schedule: NoiseSchedule, seed: str, ids: Sequence[str], x0: torch.Tensor) -> Samples:
+    """What attacks see of a batch: x0 Float32[B C H W] in its widest dtype, with noise keyed by each id's digest."""
     dtype = widest_dtype(x0.device)
     keys = [int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "little") for id in ids]
 
