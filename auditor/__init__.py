@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auditor.audit import judge_run, read_record, run
+    from auditor.canaries.make import make_canaries
     from auditor.comparing import compare, read_compared
     from auditor.comparison_config import ComparisonConfig, read_comparison
     from auditor.config import AuditConfig, read_config
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
     from auditor.store.record import Record
 
 __all__ = [
-    "AuditConfig", "Comparison", "ComparisonConfig", "Policy", "Record", "compare", "judge", "judge_run", "plan",
-    "read_compared", "read_comparison", "read_config", "read_policy", "read_record", "run", "split",
+    "AuditConfig", "Comparison", "ComparisonConfig", "Policy", "Record", "compare", "judge", "judge_run",
+    "make_canaries", "plan", "read_compared", "read_comparison", "read_config", "read_policy", "read_record", "run",
+    "split",
 ]  # fmt: skip
 
 _HOME = {
     "AuditConfig": "auditor.config", "read_config": "auditor.config", "Record": "auditor.store.record",
     "Policy": "auditor.policy", "judge": "auditor.policy", "read_policy": "auditor.policy",
-    "plan": "auditor.planning", "split": "auditor.splitting",
+    "make_canaries": "auditor.canaries.make", "plan": "auditor.planning", "split": "auditor.splitting",
     "Comparison": "auditor.store.comparison", "ComparisonConfig": "auditor.comparison_config",
     "read_comparison": "auditor.comparison_config",
     "compare": "auditor.comparing", "read_compared": "auditor.comparing",

@@ -49,6 +49,16 @@ def decode(name: str, payload: Payload, geometry: Geometry) -> NDArray[np.uint8]
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def stored_shape(payload: Payload) -> tuple[int, int, int]:
+    """(channels, height, width) of an image as stored: 1 channel for grey, 3 for all else; alpha is not counted.
+
+    Raises:
+      Unreadable: As :func:`decode`.
+    """
+    image = _open(payload.content) if isinstance(payload.content, bytes) else _from_array(payload.content)
+    return (1 if CHANNELS.get(image.mode, 1) <= 2 else 3, image.height, image.width)
+
+
 def _shape(shape: tuple[int, int, int]) -> str:
     channels, height, width = shape
     return f"{channels} channel{'s' if channels > 1 else ''} of {height}x{width} (height x width)"

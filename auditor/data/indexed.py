@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.data.base import Geometry, ImageBatch, Payload
-from auditor.data.decode import Unreadable, decode
-from auditor.errors import ConfigError
+from auditor.data.decode import Unreadable, decode, stored_shape
+from auditor.errors import ConfigError, DataError
 
 
 class Container(Protocol):
@@ -44,6 +44,28 @@ class IndexedSource:
 
     def __len__(self) -> int:
         return len(self._container.ids)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids of all images, readable or not, sorted."""
+        return self._container.ids
+
+    def first_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the first readable image as stored, alpha not counted: 1 or 3 channels.
+
+        Raises:
+          DataError: No image is readable.
+        """
+        reason = ""
+        for position in range(len(self)):
+            try:
+                payload = next(iter(self._container.read([position])))
+                if isinstance(payload, str):
+                    raise Unreadable(payload)
+                return stored_shape(payload)
+            except Unreadable as error:
+                reason = str(error)
+        raise DataError(self.path, f"no readable image (last: {reason})", "at least one", "Correct the path.")
 
     def batches(self, size: int, only: Collection[str] | None = None) -> Iterator[ImageBatch]:
         """See :class:`auditor.data.base.ImageSource`."""

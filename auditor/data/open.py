@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor.data.base import Geometry, ImageSource
+from auditor.data.base import Geometry
 from auditor.data.folder import FolderContainer, is_image_name
 from auditor.data.indexed import IndexedSource
 from auditor.data.rows import RowContainer
@@ -18,7 +18,7 @@ SHARD_SUFFIXES = frozenset({".tar", ".parquet", ".arrow", ".feather", ".npz"})
 
 def open_source(
     path: Path, geometry: Geometry, *, id_column: str | None = None, image_column: str | None = None
-) -> ImageSource:
+) -> IndexedSource:
     """The images at ``path`` as one stream, sorted by id, decoded to ``geometry``.
 
     Ids, unique and stable:
@@ -58,7 +58,7 @@ def open_source(
 
 def _open_shards(
     path: Path, shards: Sequence[Path], geometry: Geometry, id_column: str | None, image_column: str | None
-) -> ImageSource:
+) -> IndexedSource:
     """One source over shards of one kind. Formats are imported when met, which keeps ``auditor --help`` quick."""
     kinds = {kind_of(shard) for shard in shards}
     if len(kinds) > 1:

@@ -21,6 +21,11 @@ class Selection:
         return f"{self._source.path} ({self._name})"
 
     @property
+    def ids(self) -> list[str]:
+        """The ids listed, sorted."""
+        return sorted(self._ids)
+
+    @property
     def unreadable(self) -> list[tuple[str, str]]:
         """Those of the selected images that could not be decoded."""
         return [(name, reason) for name, reason in self._source.unreadable if name in self._ids]

@@ -73,7 +73,7 @@ def test_doctor_finds_what_the_tests_run_on(capsys: pytest.CaptureFixture[str]) 
     assert "torch" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "gate", "report", "split", "scan", "init", "doctor"])
+@pytest.mark.parametrize("command", ["run", "plan", "gate", "report", "split", "canary", "scan", "init", "doctor"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out
