@@ -11,9 +11,12 @@ from auditor.diffusion.score_table import ScoreTable
 from auditor.errors import ConfigError
 from auditor.probes import generator
 from auditor.stats.delong import OUT_OF_FOLD_VARIANCE, auc_interval, excess_interval
+from auditor.stats.multiple import holm
+from auditor.stats.rank_sum import rank_sum_p_value
 from auditor.stats.roc import auc, roc_curve, tpr_at_fpr
 from auditor.store.membership import Attack, Membership
 from auditor.store.parts import Curve
+from auditor.store.wording import percent
 
 CURVE_RATES = np.unique(np.concatenate([[0.0], np.geomspace(1e-3, 1, 91), np.linspace(0, 1, 101)]))
 BINS = 40
@@ -22,6 +25,8 @@ BINS = 40
 @dataclass(frozen=True)
 class Side:
     """Members, or non-members: their scores, and beside each what the blind baseline gave the same image.
+
+    Every image is a unit of its own: near-duplicates count once a side, and not at all where they lie on both.
 
     Attributes:
       table: Scores under all attacks.
@@ -48,7 +53,8 @@ def evaluate(members: Side, nonmembers: Side, *, level: float = 0.95) -> list[At
     The variant is the one with the largest AUC on the calibration slice (the first declared among equals); all
     estimates come from the other images. The direction is the attack's definition, never chosen: an AUC below 1/2 is
     reported as such. Lower bounds hold for all attacks together (Bonferroni), so that the best of several attacks is
-    not mistaken for evidence; the claim that all are weak needs no correction.
+    not mistaken for evidence; the claim that all are weak needs no correction. P-values are adjusted over the attacks
+    (Holm).
 
     Raises:
       ConfigError: Fewer than two members or non-members in either slice.
@@ -59,7 +65,9 @@ def evaluate(members: Side, nonmembers: Side, *, level: float = 0.95) -> list[At
             got = f"{chosen} for calibration and {reported} for the report"
             raise ConfigError(f"membership.{name}", got, "at least 2 of each", f"Raise membership.{name}.")
     names = list(members.table.scores)
-    return [_evaluate_attack(name, members, nonmembers, level, len(names)) for name in names]
+    attacks = [_evaluate_attack(name, members, nonmembers, level, len(names)) for name in names]
+    adjusted = holm([1.0 if attack.p_value is None else attack.p_value for attack in attacks])
+    return [attack.model_copy(update={"p_adjusted": float(p)}) for attack, p in zip(attacks, adjusted, strict=True)]
 
 
 def choose_variant(name: str, members: Side, nonmembers: Side) -> str:
@@ -74,12 +82,18 @@ def _evaluate_attack(name: str, members: Side, nonmembers: Side, level: float, s
     variant = choose_variant(name, members, nonmembers)
     ours, theirs = (side.table.scores[name][variant][~side.calibration] for side in (members, nonmembers))
     blind_ours, blind_theirs = (side.blind[~side.calibration] for side in (members, nonmembers))
+    tenth, hundredth, thousandth = (
+        tpr_at_fpr(ours, theirs, rate, level=level, sharing=sharing, name=f"TPR at {percent(rate)} FPR")
+        for rate in (0.1, 0.01, 0.001)
+    )
     return Attack(
         name=name,
         variant=variant,
         evaluations_per_image=members.table.per_image[name],
         auc=auc_interval(ours, theirs, level=level, sharing=sharing),
-        tpr_at_1pct_fpr=tpr_at_fpr(ours, theirs, 0.01, level=level, sharing=sharing, name="TPR at 1% FPR"),
+        tpr_at_10pct_fpr=tenth,
+        tpr_at_1pct_fpr=hundredth,
+        tpr_at_01pct_fpr=thousandth,
         excess_over_blind=excess_interval(
             (ours, theirs),
             (blind_ours, blind_theirs),
@@ -96,6 +110,7 @@ def _evaluate_attack(name: str, members: Side, nonmembers: Side, level: float, s
             },
         ),
         scores=_histogram(ours, theirs),
+        p_value=rank_sum_p_value(ours, theirs),
     )
 
 

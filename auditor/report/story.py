@@ -181,7 +181,8 @@ def estimates(record: Record) -> Iterator[tuple[str, Estimate]]:
     if record.membership is not None:
         yield "membership", record.membership.blind_auc
         for attack in record.membership.attacks:
-            for estimate in (attack.auc, attack.excess_over_blind, attack.tpr_at_1pct_fpr):
+            tails = (attack.tpr_at_10pct_fpr, attack.tpr_at_1pct_fpr, attack.tpr_at_01pct_fpr)
+            for estimate in (attack.auc, attack.excess_over_blind, *filter(None, tails)):
                 yield f"membership, {attack_name(attack.name)}", estimate
     for check in record.checks:
         for estimate in check.estimates:

@@ -19,6 +19,49 @@ class Attack(Part):
     excess_over_blind: Estimate  # paired difference of AUCs
     roc: Curve  # x = FPR, series "attack" and "blind"
     scores: Curve  # histogram: "members", "non-members"
+    p_value: float | None = None  # one-sided, of "members score no higher"; None in records that lack it
+    p_adjusted: float | None = None  # Holm over the attacks
+    tpr_at_10pct_fpr: Estimate | None = None
+    tpr_at_01pct_fpr: Estimate | None = None
+
+
+class MixedGroup(Part):
+    """Near-duplicates that stand on both sides of a membership test; none of them counts."""
+
+    members: list[str]
+    nonmembers: list[str]
+
+
+class Feature(Part):
+    """How one statistic of the images differs between members and non-members."""
+
+    name: str
+    difference: float  # mean of members minus mean of non-members, in pooled standard deviations
+    p_adjusted: float  # over all named features
+
+
+class Shift(Part):
+    """Whether members and non-members are from one distribution, judged without the model."""
+
+    members: int  # compared; near-duplicates count once
+    nonmembers: int
+    p_value: float  # of the permutation test over all features together
+    permutations: int
+    features: list[Feature]  # named ones, the most telling first
+
+
+class Power(Part):
+    """What a membership test of this size could find, and what size the policy's limits take."""
+
+    members: int  # reported on
+    nonmembers: int
+    power: float  # such as 0.8
+    detectable_auc: float | None  # least true AUC found with that power, all attacks considered; None = none is
+    detectable_share: float | None  # least share of members, recognised outright, that shows at 1% FPR
+    max_auc: float  # the policy's limits that the size below was worked out for
+    max_excess: float
+    max_tpr_at_1pct_fpr: float
+    needed: int | None  # reported images a side with which a harmless checkpoint passes with that power; None = no size
 
 
 class Membership(Part):
@@ -31,3 +74,7 @@ class Membership(Part):
     attacks: list[Attack]
     denoiser_evaluations: int
     evaluations_unshared: int  # what the attacks would have cost one by one
+    mixed_groups: list[MixedGroup] = []
+    shift: Shift | None = None
+    power: Power | None = None
+    control_evaluations: int = 0  # spent on the checkpoint that knows none of the members

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import mannwhitneyu
 from sklearn.metrics import roc_auc_score
 
 from auditor.diffusion.score_table import ScoreTable
@@ -108,6 +109,25 @@ def test_lower_bounds_are_shared_over_the_attacks():
     (pia,) = evaluate(*alone)
     assert [attack.name for attack in both] == ["pia", "loss"]
     assert both[0].auc.lower < pia.auc.lower and both[0].auc.upper == pia.auc.upper
+
+
+def test_p_values_are_adjusted_over_the_attacks():
+    """Holm: of two attacks the stronger's p-value doubles, the weaker's stays unless it would fall below."""
+    members, nonmembers = sides(np.random.default_rng(9), {"pia": {"only": 0.2}, "loss": {"only": 0.0}})
+    pia, loss = evaluate(members, nonmembers)
+    ours, theirs = (side.table.scores["pia"]["only"][~side.calibration] for side in (members, nonmembers))
+    expected = mannwhitneyu(ours, theirs, alternative="greater").pvalue
+    assert pia.p_value == pytest.approx(expected, abs=1e-12) and pia.p_value < 0.05 < loss.p_value
+    assert (pia.p_adjusted, loss.p_adjusted) == (2 * pia.p_value, max(loss.p_value, 2 * pia.p_value))
+
+
+def test_tails_that_nonmembers_cannot_resolve_are_withheld():
+    members, nonmembers = sides(np.random.default_rng(10), {"pia": {"only": 1.0}})
+    (attack,) = evaluate(members, nonmembers)  # 280 non-members reported: 10% and 1%, not 0.1%
+    assert attack.tpr_at_10pct_fpr.value > attack.tpr_at_1pct_fpr.value > 0
+    assert attack.tpr_at_01pct_fpr.value is None and "1000 can" in attack.tpr_at_01pct_fpr.unscored
+    names = [e.name for e in (attack.tpr_at_10pct_fpr, attack.tpr_at_1pct_fpr, attack.tpr_at_01pct_fpr)]
+    assert names == ["TPR at 10% FPR", "TPR at 1% FPR", "TPR at 0.1% FPR"]
 
 
 def test_curves_and_histograms_are_drawable():

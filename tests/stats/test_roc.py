@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from auditor.stats.delong import auc_exceeds, auc_interval, excess_interval, placements
+from auditor.stats.intervals import clopper_pearson
 from auditor.stats.roc import auc, roc_curve, tpr_at_fpr
 
 scores = st.lists(st.integers(-5, 5), min_size=2, max_size=30)  # small integers, so that ties are common
@@ -193,12 +194,69 @@ def test_tpr_is_the_largest_within_the_rate(members, nonmembers, max_fpr):
     assert roc_curve(members, nonmembers).tpr_within(max_fpr) == pytest.approx(expected, abs=1e-12)
 
 
-def test_tpr_interval_is_clopper_pearson():
-    estimate = tpr_at_fpr(np.arange(200), np.arange(100) - 0.5, 0.01)
-    # One of 100 non-members (98.5) may pass: members above 97.5 are 98..199, 102 of 200.
-    assert estimate.value == 102 / 200
-    assert binom.sf(101, 200, estimate.lower) == pytest.approx(0.025, abs=1e-9)
-    assert binom.cdf(102, 200, estimate.upper) == pytest.approx(0.025, abs=1e-9)
+def test_tpr_ends_are_binomial_where_the_threshold_is_bounded():
+    """600 non-members at 0.5, ..., 599.5 and 1,200 members at 0, 1/2, ..., 599.5 exclusive of ties with them.
+
+    Each end has a tail of 0.025. For the upper one the least k with P(Bin(600, 0.01) > k) <= 0.0125 is 12; for the
+    lower one P(Bin(600, 0.01) <= k) <= 0.0125 allows k = 0 (0.0024; k = 1 has 0.017).
+    """
+    members, nonmembers = np.arange(1200) / 2 + 0.25, np.arange(600) + 0.5
+    estimate = tpr_at_fpr(members, nonmembers, 0.01)
+    above = {k: int((members > nonmembers[599 - k]).sum()) for k in (0, 6, 12)}
+    assert above == {0: 1, 6: 13, 12: 25}
+    assert estimate.value == 13 / 1200
+    loose, strict = binom.sf(12, 600, 0.01), binom.cdf(0, 600, 0.01)
+    assert loose <= 0.0125 < binom.sf(11, 600, 0.01) and strict <= 0.0125 < binom.cdf(1, 600, 0.01)
+    # both errors together are 0.025: missed + (1 - missed) * rest
+    assert loose + (1 - loose) * binom.cdf(25, 1200, estimate.upper) == pytest.approx(0.025, abs=1e-9)
+    assert strict + (1 - strict) * binom.sf(0, 1200, estimate.lower) == pytest.approx(0.025, abs=1e-9)
+
+
+def true_tail(tpr, spread):
+    """Mean of members N(mean, spread) of whom ``tpr`` pass the threshold that 1% of N(0, 1) pass."""
+    return norm.isf(0.01) - spread * norm.isf(tpr)
+
+
+# Each end may miss in 2.5% of 1,000 repeats; three binomial errors are 1.5%. Both are on the safe side: an error split
+# in halves is rarely spent.
+@pytest.mark.parametrize("spread", [0.6, 1.0, 1.5])  # steeper at the threshold than the ray from 0, and flatter
+@pytest.mark.parametrize("tpr", [0.01, 0.05, 0.2, 0.6, 0.95])
+@pytest.mark.parametrize("m, n", [(700, 700), (90, 700), (300, 150)])
+def test_tpr_interval_covers_the_rate_at_the_true_threshold(tpr, spread, m, n):
+    draw, mean = np.random.default_rng(int(100 * tpr)), true_tail(tpr, spread)
+    ends = [tpr_at_fpr(draw.normal(mean, spread, m), draw.normal(0, 1, n), 0.01) for _ in range(REPEATS)]
+    assert np.mean([end.upper < tpr for end in ends]) < 0.025 + 0.015
+    assert np.mean([end.lower > tpr for end in ends]) < 0.025 + 0.015
+
+
+def test_tpr_interval_covers_with_ties_and_a_jump_at_the_threshold():
+    """The worst case: no member among the first 1% of false positives, then 30% of them at one score.
+
+    A threshold that 1% of all non-members pass keeps none of these members; one that 1.2% pass keeps all.
+    """
+    draw, missed = np.random.default_rng(11), 0
+    for _ in range(REPEATS):
+        nonmembers = np.where(draw.random(700) < 0.0101, 2.0, np.where(draw.random(700) < 0.002, 1.0, draw.random(700)))
+        members = np.where(draw.random(700) < 0.3, 1.0, draw.random(700))
+        missed += tpr_at_fpr(members, nonmembers, 0.01).lower > 0
+    assert missed / REPEATS < 0.025 + 0.015
+
+
+def test_a_threshold_without_error_would_miss():
+    """The control: Clopper-Pearson at the threshold that these non-members give misses a true 5% far too often."""
+    draw, mean, missed = np.random.default_rng(12), true_tail(0.05, 1.0), 0
+    for _ in range(300):
+        members, nonmembers = draw.normal(mean, 1, 700), np.sort(draw.normal(0, 1, 700))
+        hits = int((members > nonmembers[-8]).sum())
+        missed += clopper_pearson(hits, 700, 0.975, "upper").upper < 0.05
+    assert missed / 300 > 0.1
+
+
+def test_larger_samples_narrow_the_tail():
+    """The control of the other kind: the bound is no blanket. At 7,000 a side it is within 0.02 of the truth."""
+    draw, mean = np.random.default_rng(13), true_tail(0.05, 1.0)
+    estimate = tpr_at_fpr(draw.normal(mean, 1, 7000), draw.normal(0, 1, 7000), 0.01)
+    assert 0.03 < estimate.lower < 0.05 < estimate.upper < 0.07
 
 
 @pytest.mark.parametrize("nonmembers, scored", [(99, False), (100, True)])
