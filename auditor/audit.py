@@ -24,20 +24,14 @@ from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership import test_membership
 from auditor.stages.pictures import write_pictures, write_samples
 from auditor.stages.pool import deal_holdout
+from auditor.stages.regime import of_one_origin, regime_of
+from auditor.stages.untested import not_tested
 from auditor.store.digest import value_digest
 from auditor.store.record import SCHEMA_VERSION, EncoderInfo, Judgement, Record, Slices
 from auditor.store.run_directory import RunDirectory, write_json
 from auditor.validity.placebo import holm_checks
 
 KEPT_POLICY = "policy.toml"  # the run's own, kept beside its record: a gate runs elsewhere, and later
-
-NOT_TESTED = [
-    "Prompts: no text-conditional generation was made.",
-    "Other samplers, guidance scales and numbers of steps than the one above.",
-    "Partial copies: a copied object in another scene is no near-copy of the whole image.",
-    "Attacks that train reference or shadow models, or read gradients.",
-    "Attributes of people or groups that could be inferred without a copy.",
-]
 
 
 def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None = None) -> Record:
@@ -71,6 +65,7 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
     searches = search_every_encoder(results, inputs, made, embedded, held_out, config, seed, show)
     tested = test_membership(results, inputs, embedded[0], searches, held_out, config, seed, show)
 
+    regime = regime_of(results, inputs, made, embedded, searches, held_out, config, seed, show)
     notes = [f"{search.competition.encoder}: {note}" for search in searches for note in search.notes]
     checks = holm_checks([check for search in searches for check in search.checks] + tested.checks)
     competitions = write_pictures(results.path, inputs, made.generations, [search.competition for search in searches])
@@ -90,9 +85,10 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
         checks=checks,
         copies=competitions,
         membership=tested.membership,
+        regime=of_one_origin(regime, checks),
         copies_outcome=copies_rule(competitions, policy),
         membership_outcome=membership_rule(tested.membership, policy),
-        not_tested=NOT_TESTED + notes + tested.notes,
+        not_tested=not_tested(tested.membership) + notes + tested.notes,
         sample_images=write_samples(results.path, made.generations),
     )
     name = str(config.policy) if config.policy else DEFAULT_NAME
@@ -106,7 +102,8 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
 
 def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
     """Everything that determines the result, as plain values; paths count through the digests of what lies there."""
-    asked = config.model_dump(mode="json", include={"generation", "copies", "membership"})
+    asked = config.model_dump(mode="json", include={"generation", "copies", "membership", "regime"})
+    asked["membership"]["references"] = [reference.describe() for reference in inputs.references]
     return asked | {
         "tool": version("diffusion-auditor"),
         "split": config.data.split,

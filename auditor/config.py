@@ -56,9 +56,16 @@ class CopiesConfig(Section):
     evidence: Count = 200  # most items listed with images
 
 
+class ReferenceConfig(Section):
+    name: str
+    checkpoint: Path
+    role: Literal["base", "reference"] = "reference"  # base: the one that the audited checkpoint was fine-tuned from
+    trained_on: Path | None = None  # ids of the audited images that it was trained on; None = taken to be none
+
+
 class MembershipConfig(Section):
     enabled: bool = True
-    attacks: list[Literal["loss", "secmi", "pia", "pian", "sima", "pfami", "small_noise", "rediffuse"]] = [
+    attacks: list[Literal["loss", "secmi", "pia", "pian", "sima", "pfami", "small_noise", "rediffuse", "gsa"]] = [
         "loss",
         "secmi",
         "pia",
@@ -67,6 +74,11 @@ class MembershipConfig(Section):
     members: Count = 1000
     nonmembers: Count = 1000
     calibration: Share = 0.3  # share of both used to choose each attack's variant
+    references: list[ReferenceConfig] = []  # at most one base
+
+
+class RegimeConfig(Section):
+    probes: Annotated[int, Field(ge=0)] = 1024  # that the closed-form memorizer answers, too; 0 = no regime
 
 
 class AuditConfig(Section):
@@ -79,6 +91,7 @@ class AuditConfig(Section):
     encoders: Annotated[list[EncoderConfig], Field(min_length=1)] = [EncoderConfig(name="pixel")]
     copies: CopiesConfig = CopiesConfig()
     membership: MembershipConfig = MembershipConfig()
+    regime: RegimeConfig = RegimeConfig()
     policy: Path | None = None
     threads: Count | None = None  # CPU threads; does not affect what is asked for
 
@@ -134,8 +147,19 @@ def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
         for encoder in config.encoders
     ]
     checkpoint = config.checkpoint.model_copy(update={"path": below(base, config.checkpoint.path)})
+    references = [
+        reference.model_copy(
+            update={
+                "checkpoint": below(base, reference.checkpoint),
+                "trained_on": below(base, reference.trained_on) if reference.trained_on else None,
+            }
+        )
+        for reference in config.membership.references
+    ]
+    membership = config.membership.model_copy(update={"references": references})
     policy = below(base, config.policy) if config.policy else None
-    return config.model_copy(update={"data": data, "encoders": encoders, "checkpoint": checkpoint, "policy": policy})
+    placed = {"data": data, "encoders": encoders, "checkpoint": checkpoint, "membership": membership, "policy": policy}
+    return config.model_copy(update=placed)
 
 
 def below(base: Path, path: Path) -> Path:

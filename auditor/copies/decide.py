@@ -16,7 +16,7 @@ from auditor.copies.landing import land
 from auditor.copies.margin import nearest_outside_group
 from auditor.copies.pool import Planted, Pool, floor_of_planted
 from auditor.copies.rates import planted_recall
-from auditor.copies.summary import Measured, summarise
+from auditor.copies.summary import Measured, reproduced_at_least, summarise
 from auditor.errors import ConfigError
 from auditor.search.exact import nearest_neighbours
 from auditor.store.parts import Estimate
@@ -113,6 +113,14 @@ def _measure(
         recall=recall,
         recall_by_transformation=by_transformation,
     )
+
+
+def bound_at(decision: CopyDecision, level: float) -> Estimate:
+    """X of a decision at another level."""
+    groups, competes, items = decision.groups, decision.competes, decision.items
+    is_training = (groups.kind == GroupClass.TRAINING)[competes]
+    contest = compete(items.score[competes], items.is_hit[competes], is_training, level=level)
+    return reproduced_at_least(contest, level, decision.resolving)
 
 
 def nearest_image_p99(pool: Pool, groups: Groups) -> float:

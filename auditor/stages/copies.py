@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.config import AuditConfig
-from auditor.copies.decide import decide
+from auditor.copies.decide import bound_at, decide
 from auditor.copies.pool import Pool
 from auditor.copies.verbatim import verbatim_copies
 from auditor.data import pixels_of
 from auditor.progress import Progress
+from auditor.regime.shares import significance
 from auditor.stages.checks import memorizer_check, placebo, resolving_check
 from auditor.stages.embed import Embedded
 from auditor.stages.generate import Generations, Made
@@ -22,7 +23,7 @@ from auditor.stages.inputs import Images, Inputs
 from auditor.stages.pool import build_pool, plant_in
 from auditor.stages.slices import HeldOut
 from auditor.store.digest import value_digest
-from auditor.store.parts import Part
+from auditor.store.parts import Estimate, Part
 from auditor.store.record import Check, Competition
 from auditor.store.run_directory import RunDirectory
 from auditor.validity.planted import planted_check
@@ -33,6 +34,7 @@ class CopySearch(Part):
 
     competition: Competition
     checks: list[Check]  # not yet adjusted for their number
+    shared_bound: Estimate  # X at the level that a regime asks for
     notes: list[str]
 
 
@@ -49,20 +51,28 @@ def search_every_encoder(
     """The copy decision under each encoder, in the order listed."""
     searches = []
     for embedded in everything:
-        key = {
-            "made": made.key, "encoder": asdict(embedded.encoder.spec), "copies": config.copies.model_dump(mode="json"),
-            "sets": [inputs.train.info.digest, inputs.holdout.info.digest], "split": config.data.split,
-            "held-out": value_digest(asdict(held_out)),
-        }  # fmt: skip
+        key = search_key(inputs, made, embedded, held_out, config)
 
-        def compute(embedded: Embedded = embedded) -> dict[str, Any]:
-            found = search_copies(run, inputs, embedded, held_out, made.generations, config, seed)
+        def compute(embedded: Embedded = embedded, key: dict[str, Any] = key) -> dict[str, Any]:
+            found, group = search_copies(run, inputs, embedded, held_out, made.generations, config, seed)
+            run.arrays(f"copies/{embedded.name}/groups", key, lambda: {"group": group})
             return found.model_dump(mode="json")
 
         with show.stage(f"copies under {embedded.name}", 1, "encoder") as meter:
             searches.append(CopySearch.model_validate(run.value(f"copies/{embedded.name}", key, compute)))
             meter(1)
     return searches
+
+
+def search_key(
+    inputs: Inputs, made: Made, embedded: Embedded, held_out: HeldOut, config: AuditConfig
+) -> dict[str, Any]:
+    """What determines the copy decision under one encoder."""
+    return {
+        "made": made.key, "encoder": asdict(embedded.encoder.spec), "copies": config.copies.model_dump(mode="json"),
+        "sets": [inputs.train.info.digest, inputs.holdout.info.digest], "split": config.data.split,
+        "held-out": value_digest(asdict(held_out)),
+    }  # fmt: skip
 
 
 def search_copies(
@@ -73,8 +83,8 @@ def search_copies(
     generations: Generations,
     config: AuditConfig,
     seed: str,
-) -> CopySearch:
-    """The copy decision of one encoder with its placebo and positive controls."""
+) -> tuple[CopySearch, NDArray[np.int64]]:
+    """The copy decision of one encoder with its placebo and positive controls; the duplicate group of each pool row."""
     name = embedded.name
     pool, everything = build_pool(run, inputs, embedded, held_out)
     planted = plant_in(pool, inputs.train, inputs.holdout, embedded.encoder, seed)
@@ -95,7 +105,9 @@ def search_copies(
     if competition.resolving:
         checks.append(placebo(pool, decision, embedded, inputs, held_out, config))
         checks.append(memorizer_check(pool, decision, embedded.control, config))
-    return CopySearch(competition=competition, checks=checks, notes=decision.notes)
+    shared = bound_at(decision, 1 - significance(1))
+    found = CopySearch(competition=competition, checks=checks, notes=decision.notes, shared_bound=shared)
+    return found, decision.groups.group
 
 
 def compare_pixels(

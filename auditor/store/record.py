@@ -12,6 +12,7 @@ from pydantic import Field
 
 from auditor.store.membership import Membership
 from auditor.store.parts import Curve, Estimate, Outcome, Outcomed, Part
+from auditor.store.regime import CheckpointRegime
 
 SCHEMA_VERSION: Literal[1] = 1  # raise it with any change of a field's name, order or meaning
 
@@ -181,6 +182,7 @@ class Record(Part):
     checks: list[Check]
     copies: list[Competition]
     membership: Membership | None
+    regime: CheckpointRegime | None = None  # None where it was not asked for
     copies_outcome: Outcomed
     membership_outcome: Outcomed
     not_tested: list[str]  # what this audit says nothing about

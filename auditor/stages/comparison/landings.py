@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,24 +12,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from auditor.comparison_config import ComparisonConfig
-from auditor.copies.compete import compete
-from auditor.copies.decide import CopyDecision, decide, nearest_image_p99
-from auditor.copies.groups import GroupClass, Groups, duplicate_groups
-from auditor.copies.pool import floor_of_planted
-from auditor.copies.summary import reproduced_at_least
 from auditor.data.captions import stated_class
-from auditor.encoders.base import Encoder
 from auditor.regime.agreement import Reached, memorizer_agreement
 from auditor.regime.clusters import cluster_shares
 from auditor.regime.gl import gl_published, gl_score, nearest_similarity, plausible
 from auditor.regime.landing import Landing, item_of, land
-from auditor.regime.shares import significance, unscored
 from auditor.search.outside import nearest_outside_group
 from auditor.stages.comparison.columns import Answers, MadeColumn
+from auditor.stages.comparison.decided import Decided
 from auditor.stages.comparison.real_images import RealImages, captions_of, clusters_of
 from auditor.stages.comparison.reproduce import EmbeddedColumns
-from auditor.stages.copies import compare_pixels
-from auditor.stages.pool import plant_in
 from auditor.store.digest import value_digest
 from auditor.store.parts import Estimate
 from auditor.store.regime import MemorizerAgreement
@@ -51,7 +44,11 @@ class Landed:
 
 
 class Judge:
-    """One column under one encoder; every piece of work is in the run directory once it is done."""
+    """One column under one encoder; every piece of work is in the run directory once it is done.
+
+    ``decision`` makes the copy decision when it is first needed; ``significance`` is the error that each of the
+    column's two tests is allowed (:func:`auditor.regime.shares.significance`).
+    """
 
     def __init__(
         self,
@@ -59,16 +56,15 @@ class Judge:
         answer: Answers,
         embedded: EmbeddedColumns,
         name: str,
-        encoder: Encoder,
         real: RealImages,
         config: ComparisonConfig,
         seed: str,
-        judged: int,
+        decision: Callable[[], Decided],
+        significance: float,
     ) -> None:
         assert answer.memorizer is not None
         self.run, self.answer, self.embedded, self.real = run, answer, embedded, real
-        self.name, self.encoder, self.config, self.seed = name, encoder, config, seed
-        self.significance = significance(judged)
+        self.name, self.config, self.seed, self.significance = name, config, seed, significance
         self.memorizer = answer.memorizer
         columns = [c for c in (answer.checkpoint, answer.memorizer, answer.control) if c is not None]
         self.probes = functools.reduce(np.intersect1d, [column.generations.probe for column in columns])
@@ -77,67 +73,18 @@ class Judge:
             "level": config.level, "seed": seed,
         }  # fmt: skip
         self.stage = f"{name}/{value_digest(self.key)[:16]}"
-        self.decision = functools.cache(self._decide)
+        self.decision = functools.cache(decision)
 
     def vectors(self, column: MadeColumn) -> NDArray[np.float32]:
         """A column's vectors on the probes that all of them answered."""
         rows = np.searchsorted(column.generations.probe, self.probes)
         return self.embedded.of(self.name, column)[rows]
 
-    def _decide(self) -> CopyDecision | Groups:
-        """The copy decision, or without held-out images the duplicate groups alone."""
-        real, split = self.real, self.config.data.split
-        planted = plant_in(real.pool, real.train, real.holdout, self.encoder, self.seed)
-        if real.holdout is None:
-            return duplicate_groups(real.pool, floor_of_planted(planted))
-        generations = self.answer.checkpoint.generations
-
-        def verbatim(rows: NDArray[np.int64], originals: NDArray[np.int64]) -> NDArray[np.bool_]:
-            return compare_pixels(real.train, real.pool, generations, rows, originals)
-
-        own = self.embedded.of(self.name, self.answer.checkpoint)
-        return decide(
-            real.pool, own, encoder=self.name, planted=planted, level=self.config.level, split=split, verbatim=verbatim
-        )
-
     def copies(self) -> dict[str, Any]:
         """What the copy competition certifies, and whether the encoder resolves."""
-
-        def compute() -> dict[str, Any]:
-            decision = self.decision()
-            if isinstance(decision, CopyDecision):
-                found = decision.competition
-                bound = found.lower_bound.model_dump(mode="json")
-                return {
-                    "certified": found.certified,
-                    "lower_bound": bound,
-                    "shared_bound": self._shared_bound(decision).model_dump(mode="json"),
-                    "resolving": found.resolving,
-                    "notes": decision.notes,
-                }
-            planted = plant_in(self.real.pool, self.real.train, None, self.encoder, self.seed)
-            resolving = (
-                floor_of_planted(planted) >= nearest_image_p99(self.real.pool, decision) and not decision.percolated
-            )
-            bound = unscored("reproduced training images", "no held-out images competed").model_dump(mode="json")
-            return {
-                "certified": 0,
-                "lower_bound": bound,
-                "shared_bound": bound,
-                "resolving": resolving,
-                "notes": decision.notes(),
-            }
-
         key = self.key | {"significance": self.significance}
-        found: dict[str, Any] = self.run.value(f"regimes/{self.stage}/copies", key, compute)
+        found: dict[str, Any] = self.run.value(f"regimes/{self.stage}/copies", key, lambda: self.decision().plain())
         return found
-
-    def _shared_bound(self, decision: CopyDecision) -> Estimate:
-        """X where the bounds of all columns are to hold together."""
-        groups, competes, items = decision.groups, decision.competes, decision.items
-        is_training, level = (groups.kind == GroupClass.TRAINING)[competes], 1 - self.significance
-        contest = compete(items.score[competes], items.is_hit[competes], is_training, level=level)
-        return reproduced_at_least(contest, level, decision.resolving)
 
     def notes(self) -> list[str]:
         """Sentences about this checkpoint's images that someone should look at."""
@@ -151,9 +98,7 @@ class Judge:
         """Where answers land, what the memorizers reach, and how near real images are."""
 
         def compute() -> dict[str, NDArray[Any]]:
-            decision, real = self.decision(), self.real
-            groups = decision.groups if isinstance(decision, CopyDecision) else decision
-            group, own = groups.group, self.vectors(self.answer.checkpoint)
+            real, group, own = self.real, self.decision().group, self.vectors(self.answer.checkpoint)
             landing = land(own, real.pool.embeddings, group)
             found = {
                 "group": group, "item": landing.item, "on_item": landing.on_item, "similarity": landing.similarity,

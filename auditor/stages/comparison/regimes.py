@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ import pyarrow.parquet as pq
 
 from auditor.comparison_config import ComparisonConfig
 from auditor.progress import Progress
-from auditor.regime.shares import unscored
+from auditor.regime.shares import significance, unscored
 from auditor.regime.verdict import regime_verdict
 from auditor.stages.comparison.columns import Answers, MadeColumn
+from auditor.stages.comparison.decided import decide_copies
 from auditor.stages.comparison.inputs import ComparedInputs
 from auditor.stages.comparison.landings import Judge, Landed, probe_table
 from auditor.stages.comparison.origins import check_origins, withheld
@@ -66,13 +68,17 @@ def regimes_of_columns(
         for model in inputs.models
         if model.train is not None
     }
-    judged = sum(answer.memorizer is not None for answer in answers)
+    allowed = significance(sum(answer.memorizer is not None for answer in answers))
     with show.stage("regimes", len(encoders) * len(answers), "column") as meter:
         for name, encoder in encoders.items():
             for answer in answers:
                 if answer.memorizer is not None:
                     real = pools[name, answer.checkpoint.model.name]
-                    judge = Judge(run, answer, embedded, name, encoder, real, config, seed, judged)
+                    decision = functools.partial(
+                        decide_copies, real, answer.checkpoint, embedded.of(name, answer.checkpoint), (name, encoder),
+                        level=config.level, significance=allowed, split=config.data.split, seed=seed,
+                    )  # fmt: skip
+                    judge = Judge(run, answer, embedded, name, real, config, seed, decision, allowed)
                     found.agreements.append(judge.agreement())
                     found.landed.append(judge.landed())
                     found.notes += judge.notes()
