@@ -5,6 +5,8 @@ Larger score = more likely a member, everywhere.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from auditor.store.parts import Curve, Estimate, Part
 
 
@@ -64,6 +66,57 @@ class Power(Part):
     needed: int | None  # reported images a side with which a harmless checkpoint passes with that power; None = no size
 
 
+class SetSize(Part):
+    """How often random subsets of the suspect records would have been caught."""
+
+    records: int
+    caught_at_5pct: float  # share of the subsets with p <= 0.05
+    caught_at_1pct: float
+
+
+class DatasetInference(Part):
+    """Whether a whole set of records was used, tested against held-out records of the same origin."""
+
+    suspects: int  # independent records: near-duplicates count once, those held out as well not at all
+    heldout: int
+    listed: bool  # named by membership.suspects; otherwise members that the audit tests
+    signals: int  # of attacks that learn from no labels
+    outcome: Literal["used", "not shown", "withheld", "not tested"]
+    statement: str  # why, in a sentence
+    p_value: float | None = None  # one-sided; labels permuted through the whole cross-validation
+    blind_p_value: float | None = None  # the same test on the images alone
+    familiarity: float | None = None  # mean AUC of the signals: above 0.5, suspects are the more familiar ones
+    permutations: int = 0
+    sizes: list[SetSize] = []  # ascending; empty where there are fewer than 40 records
+    subsets: int = 0  # drawn per size
+    caught_at_5pct: int | None = None  # records of which 80% of sets are caught; None = at no tested size
+    caught_at_1pct: int | None = None
+
+
+class ExposedRecord(Part):
+    """A training record that the checkpoint gives away more than others."""
+
+    id: str
+    times_in_set: int  # exact repeats, itself included
+    slice: Literal["calibration", "report"]
+    score: float  # the combined score, or the attack's that stands in for it
+    p_value: float  # conformal: share of non-members that score as high
+    q_value: float  # Benjamini-Hochberg within the slice
+    tier: str | None  # of the strongest copy evidence that names this image
+
+
+class RecordScores(Part):
+    """The file with every scored training record, and what its q-values can show."""
+
+    file: str  # relative to the run directory
+    sha256: str
+    records: int
+    score: str  # the attack whose score the p-values rest on
+    alpha: float
+    called: int  # records with q <= alpha
+    needed: int  # how many must stand above all non-members before any q-value can reach alpha
+
+
 class Membership(Part):
     members: int  # scored; the calibration part included, unscored ones not
     nonmembers: int
@@ -78,3 +131,6 @@ class Membership(Part):
     shift: Shift | None = None
     power: Power | None = None
     control_evaluations: int = 0  # spent on the checkpoint that knows none of the members
+    dataset_inference: DatasetInference | None = None
+    records: RecordScores | None = None
+    exposed: list[ExposedRecord] = []  # the most exposed first
