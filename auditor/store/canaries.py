@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from auditor.store.parts import Part
+from auditor.store.parts import Estimate, Part
 
 
 class Canary(Part):
@@ -30,3 +30,32 @@ class Ledger(Part):
     data: str  # the images that size and contrast were taken from, as given
     shape: list[int]  # C, H, W of every canary
     canaries: list[Canary]
+
+
+class CanaryTier(Part):
+    """Canaries of one number of repetitions: what the checkpoint gives away about them."""
+
+    repetitions: int
+    included: int
+    excluded: int  # never-trained twins: the negative control of every figure below
+    auc: Estimate  # of the membership score, included against excluded
+    tpr_at_5pct_fpr: Estimate
+    landed: Estimate  # share of the included that some generation reproduces
+    landed_excluded: Estimate  # the same of the excluded
+    epsilon: Estimate  # lower bound, towards adding or removing one canary with all its repetitions
+    epsilon_per_record: Estimate  # lower bound, towards adding or removing one record
+
+
+class CanaryAudit(Part):
+    """Leakage measured on images whose inclusion was random."""
+
+    ledger_digest: str
+    training_images: int  # images of the training set that are canaries, repetitions counted
+    attack: str  # chosen on other images than canaries
+    variant: str
+    encoder: str
+    delta: float
+    tiers: list[CanaryTier]  # fewest repetitions first; all lower bounds hold together
+    certified: int  # canaries among the certified and verbatim copies listed under that encoder
+    unscored: list[tuple[str, str]] = []  # (id, reason): no guess is made about them
+    denoiser_evaluations: int

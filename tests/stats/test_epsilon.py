@@ -83,7 +83,7 @@ def test_guesses_are_the_two_ends() -> None:
 def test_unscored_canaries_are_coins_without_a_guess() -> None:
     scores = np.array([np.nan, *np.arange(8.0)])
     included = np.array([True, *[False] * 4, *[True] * 4])
-    _, found = audit_epsilon([scores], included)
+    _, found = audit_epsilon([scores], included, fractions=(1.0,))
     assert (found.correct, found.guesses, found.coins) == (8, 8, 9)
 
 
