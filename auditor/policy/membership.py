@@ -8,11 +8,14 @@ sees without the model, is never charged to the model.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from auditor.policy.ruling import Ruling, combine, ruling
 from auditor.policy.schema import MembershipPolicy, Policy
+from auditor.policy.validity import REMEDIES, SPLIT_CHECKS
 from auditor.store.membership import Attack, Membership
 from auditor.store.parts import Estimate, Outcomed
+from auditor.store.record import Check
 from auditor.store.wording import attack_name, missing, percent
 
 REGULARISE = "Train on more images, for fewer steps, or with differential privacy, and audit the new checkpoint."
@@ -21,12 +24,18 @@ SAME_SOURCE = (
 )
 
 
-def membership_rule(membership: Membership | None, policy: Policy) -> Outcomed:
+def membership_rule(membership: Membership | None, policy: Policy, checks: Sequence[Check] = ()) -> Outcomed:
     """Outcome of the membership tests under a policy, with reasons and what would settle a "cannot conclude".
+
+    Withheld where a check failed that members and non-members are alike without the model's training.
 
     Fails if for some attack the lower bounds of AUC and excess exceed policy; passes only if for every attack the
     upper bounds of AUC, excess and TPR at 1% FPR lie within it. Untested passes only where it is not required.
     """
+    unlike = [check for check in checks if check.id in SPLIT_CHECKS and check.status == "failed"]
+    if membership is not None and unlike:
+        reasons = [f"Membership is withheld: {check.title} failed. {check.statement}" for check in unlike]
+        return Outcomed(outcome="cannot conclude", reasons=reasons, remedies=[REMEDIES[check.id] for check in unlike])
     rulings = membership_rulings(membership, policy)
     if not rulings:
         return Outcomed(outcome="pass", reasons=["Membership was not tested; the policy does not ask for it."])

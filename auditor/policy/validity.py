@@ -19,10 +19,13 @@ REMEDIES = {
     "positive-control": "The audit does not find copies that are there: use an encoder suited to the images, or more "
     "images, until the positive control is found.",
     "resolving": "List an encoder first that tells copies from look-alikes on this data.",
+    "untrained": "A network that was not trained on the members tells them from the others, so the sets differ by "
+    "themselves: draw both from the same pool, with the same filters, resolution and file format (`auditor split`, "
+    "before training), and audit again.",
     "coverage": "Repair or replace the unreadable images named in the record, and audit again.",
 }
 MORE_IMAGES = "Give more training and held-out images: with these, the check could not have seen a fault."
-SPLIT_CHECKS = ("placebo", "blind")  # they speak about the two sets, under whichever encoder they were seen
+SPLIT_CHECKS = ("placebo", "blind", "untrained")  # about the two sets, under whichever encoder they were seen
 
 
 def validity_rulings(record: Record, policy: Policy) -> list[Ruling]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 
-from scipy.stats import norm
+from scipy.stats import beta, betabinom, binom, norm
+
+from auditor.stats.delong import OUT_OF_FOLD_VARIANCE
+from auditor.stats.roc import loose_count, strict_count
+
+MOST_NEEDED = 1_000_000  # images a side beyond which no size is named
 
 
 def competition_floor(n: int, m: int, alpha: float) -> int:
@@ -45,3 +50,52 @@ def detectable_auc_excess(members: int, nonmembers: int, level: float = 0.95, po
 def nonmembers_for_fpr(target: float) -> int:
     """Non-members below which a false positive rate of ``target`` cannot even be realised by one of them."""
     return math.ceil(1 / target - 1e-9)
+
+
+def detectable_share(
+    members: int, nonmembers: int, fpr: float = 0.01, *, level: float = 0.95, sharing: int = 1, power: float = 0.8
+) -> float | None:
+    """Least share of members that, recognised outright, lifts the lower end of "TPR at fpr" above fpr.
+
+    The other members score like non-members: the leak of a few records, which an AUC hardly shows. ``level`` and
+    ``sharing`` as :func:`auditor.stats.roc.tpr_at_fpr`; the threshold is put at the mean rank of its order statistic.
+
+    Returns:
+      The share found with probability ``power``; None where no share is, for too few images on a side.
+    """
+    k, rest = strict_count(nonmembers, fpr, (1 - level) / 2 / sharing)
+    if k < 0 or members == 0:
+        return None
+    passed = (k + 1) / (nonmembers + 1)
+    hits = int(binom.isf(rest, members, fpr)) + 1  # the least with P(at least so many | rate fpr) <= rest
+    if hits > members:
+        return None
+    rate = float(beta.ppf(power, hits, members - hits + 1))  # at which so many come with probability ``power``
+    return max(0.0, (rate - passed) / (1 - passed))
+
+
+def harmless_size(
+    max_auc: float, max_excess: float, max_tpr: float, fpr: float = 0.01, *, level: float = 0.95, power: float = 0.8
+) -> int | None:
+    """Reported images a side with which an attack that knows nothing meets each limit with probability ``power``.
+
+    Knows nothing: AUC 1/2 for it and the blind baseline, TPR = FPR. AUC and excess by the normal approximation, the two
+    scores taken as independent; the tail exactly, as beta-binomial.
+
+    Returns:
+      The size; None where a limit lies at or below chance, or takes more than a million.
+    """
+    if max_auc <= 0.5 or max_excess <= 0 or max_tpr <= fpr:
+        return None
+    deviations = float(norm.isf((1 - level) / 2) + norm.ppf(power))
+    # one AUC varies by 1 / (6 n), the blind one by twice as much, for its scores are out of fold
+    by_auc = deviations**2 / (6 * (max_auc - 0.5) ** 2)
+    by_excess = deviations**2 * (1 + OUT_OF_FOLD_VARIANCE) / (6 * max_excess**2)
+    size = max(math.ceil(by_auc), math.ceil(by_excess), nonmembers_for_fpr(fpr))
+    while size <= MOST_NEEDED:
+        k, rest = loose_count(size, fpr, (1 - level) / 2)
+        hits = int(binom.ppf(rest, size, max_tpr)) - 1  # the most with an upper end within the limit
+        if hits >= 0 and betabinom.cdf(hits, size, k + 1, size - k) >= power:
+            return size
+        size += max(1, size // 50)
+    return None

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from auditor.store.canaries import CanaryAudit
 from auditor.store.membership import Membership
 from auditor.store.parts import Curve, Estimate, Outcome, Outcomed, Part
 from auditor.store.regime import CheckpointRegime
@@ -80,7 +81,7 @@ class EncoderInfo(Part):
 class Check(Part):
     """One blocking check of the audit's own validity."""
 
-    id: Literal["placebo", "blind", "positive-control", "resolving", "coverage"]
+    id: Literal["placebo", "blind", "positive-control", "resolving", "coverage", "untrained"]
     title: str
     encoder: str | None
     status: CheckStatus
@@ -183,6 +184,7 @@ class Record(Part):
     copies: list[Competition]
     membership: Membership | None
     regime: CheckpointRegime | None = None  # None where it was not asked for
+    canaries: CanaryAudit | None = None  # None where no ledger was given
     copies_outcome: Outcomed
     membership_outcome: Outcomed
     not_tested: list[str]  # what this audit says nothing about

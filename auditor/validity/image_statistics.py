@@ -9,6 +9,8 @@ THUMBNAIL = 16  # side of the brightness thumbnail
 BANDS = 8  # rings of the power spectrum
 LEVELS = 16  # bins of the brightness histogram
 BLOCK = 8  # JPEG codes blocks of 8 x 8
+LEVEL = "share of pixels at grey level"  # begins the names of level shares
+CONTENT = "content: "  # begins the names of columns that show the picture rather than describe it
 
 
 def image_statistics(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -75,3 +77,52 @@ def _blocks(grey: NDArray[np.float32]) -> NDArray[np.float32]:
         ratios.append(_log_power(steps[:, :, border]) - _log_power(steps[:, :, ~border]) if border.any() else None)
     found = [ratio for ratio in ratios if ratio is not None]
     return np.column_stack(found) if found else np.zeros((len(grey), 0), np.float32)
+
+
+def level_shares(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Share of an image's values at each of the 256 grey levels, Float32[B 256] from UInt8[B C H W].
+
+    Any brightening, contrast change or requantisation after an 8-bit image was made leaves levels that never occur.
+    """
+    flat = pixels.reshape(len(pixels), -1).astype(np.int64)
+    places = flat + 256 * np.arange(len(flat))[:, None]
+    counts = np.bincount(places.ravel(), minlength=256 * len(flat)).reshape(len(flat), 256)
+    return (counts / max(flat.shape[1], 1)).astype(np.float32)
+
+
+def level_names() -> list[str]:
+    """What each column of :func:`level_shares` is, in words."""
+    return [f"{LEVEL} {level} of 255" for level in range(256)]
+
+
+def statistic_names(channels: int, height: int, width: int) -> list[str]:
+    """What each column of :func:`image_statistics` is, in words; :data:`CONTENT` marks fields of the picture itself."""
+    fields = [(row, column) for row in range(min(THUMBNAIL, height)) for column in range(min(THUMBNAIL, width))]
+    coarse = [(row, column) for row in range(min(4, height)) for column in range(min(4, width))]
+    colours = ["red", "green", "blue"] if channels == 3 else [f"channel {number + 1}" for number in range(channels)]
+    if channels == 1:
+        colours = ["brightness"]
+    bins = [f"share of pixels in brightness band {number + 1} of {LEVELS}" for number in range(LEVELS)]
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) / 0.5
+    rings = np.unique(np.minimum((radius * BANDS).astype(int), BANDS - 1))
+    return [
+        *(f"{CONTENT}brightness at row {row + 1}, column {column + 1}" for row, column in fields),
+        *(f"mean {colour}" for colour in colours),
+        *(f"contrast of {colour}" for colour in colours),
+        *(
+            f"{CONTENT}{colour} at row {row + 1}, column {column + 1}"
+            for colour in (colours if channels > 1 else [])
+            for row, column in coarse
+        ),
+        "darkest brightness", *(f"brightness at its {share}% quantile" for share in (5, 25, 50, 75, 95)),
+        "brightest brightness", *bins,
+        "share of black pixels", "share of nearly black pixels", "share of nearly white pixels",
+        "share of white pixels", "share of even grey levels", "number of grey levels",
+        "horizontal detail", "vertical detail", "sharpness",
+        *(f"energy at {_pitch(int(ring))} frequencies (ring {ring + 1} of {BANDS})" for ring in rings),
+        *(["JPEG blockiness across"] if width > BLOCK else []), *(["JPEG blockiness down"] if height > BLOCK else []),
+    ]  # fmt: skip
+
+
+def _pitch(ring: int) -> str:
+    return "low" if ring < BANDS // 4 else "middle" if ring < BANDS // 2 else "high"
