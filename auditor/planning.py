@@ -19,6 +19,8 @@ from auditor.policy import read_policy
 from auditor.search.exact import BLOCK_ROWS
 from auditor.stages.generate import conditions_of
 from auditor.stages.inputs import Inputs, open_inputs
+from auditor.stages.membership.further import further_evaluations
+from auditor.stages.membership.scores import swept
 from auditor.stats.bounds import simultaneous_bounds
 from auditor.stats.power import (
     competition_floor,
@@ -158,9 +160,9 @@ def measure_denoiser(inputs: Inputs, config: AuditConfig) -> tuple[float, int]:
     seconds = min(_time(denoiser, x, condition) for _ in range(2))
     if not config.membership.enabled:
         return seconds / size, 0
-    attacks = [ATTACKS[name] for name in config.membership.attacks]
+    attacks = [ATTACKS[name] for name in swept(config)]
     table = sweep(denoiser, [(["plan"], x[:1], None if condition is None else condition[:1])], attacks, seed="plan")
-    return seconds / size, table.evaluations
+    return seconds / size, table.evaluations + further_evaluations(config, table)
 
 
 def estimate_memory(inputs: Inputs, probes: int) -> int:

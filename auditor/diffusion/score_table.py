@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import torch
@@ -52,6 +53,51 @@ def join(tables: Sequence[ScoreTable]) -> ScoreTable:
         evaluations=sum(table.evaluations for table in tables),
         evaluations_unshared=sum(table.evaluations_unshared for table in tables),
         per_image=tables[0].per_image,
+    )
+
+
+def align(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
+    """Each table with only the samples that all of them scored; all were made of the same input in the same order."""
+    kept = reduce(np.intersect1d, [table.positions for table in tables])
+    unscored: dict[str, str] = {}
+    for table in tables:
+        for id, reason in table.unscored:
+            unscored.setdefault(id, reason)
+    return [_restrict(table, kept, list(unscored.items())) for table in tables]
+
+
+def _restrict(table: ScoreTable, positions: NDArray[np.int64], unscored: list[tuple[str, str]]) -> ScoreTable:
+    rows = np.searchsorted(table.positions, positions)
+    return replace(
+        table,
+        ids=[table.ids[row] for row in rows],
+        positions=positions,
+        scores={name: {v: x[rows] for v, x in variants.items()} for name, variants in table.scores.items()},
+        unscored=unscored,
+    )
+
+
+def extend(
+    table: ScoreTable,
+    scores: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    per_image: Mapping[str, int],
+    evaluations: int,
+) -> ScoreTable:
+    """The table with further attacks on the same samples.
+
+    Args:
+      table: What they come after.
+      scores: attack name -> variant -> Float64[N], aligned with ``table.ids`` and finite.
+      per_image: What each would cost per image if it ran alone.
+      evaluations: What was spent for them beyond the table's own, in samples.
+    """
+    images = len(table.ids) + len(table.unscored)
+    return replace(
+        table,
+        scores=table.scores | {name: dict(variants) for name, variants in scores.items()},
+        evaluations=table.evaluations + evaluations,
+        evaluations_unshared=table.evaluations_unshared + images * sum(per_image.values()),
+        per_image=table.per_image | dict(per_image),
     )
 
 

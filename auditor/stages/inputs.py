@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
 from auditor.errors import CheckpointError, ConfigError
 from auditor.membership.base import training_time
+from auditor.stages.references import Reference, open_references, refuse_bad_lists
 from auditor.stages.slices import SliceSizes, slice_sizes
 from auditor.store.record import ImageSet
 
@@ -59,10 +60,11 @@ class Inputs:
     train: Images
     holdout: Images
     sizes: SliceSizes
+    references: list[Reference] = field(default_factory=list)  # that membership is tested against
 
 
 def open_inputs(config: AuditConfig) -> Inputs:
-    """Scan and load the checkpoint, open both image sets, build the encoders.
+    """Scan and load the checkpoint and its references, open both image sets, build the encoders.
 
     Raises:
       UnsafeArtifactError: The checkpoint could execute code or is not what it says.
@@ -79,6 +81,7 @@ def open_inputs(config: AuditConfig) -> Inputs:
     checkpoint = load(scanned, device=device)
     refuse_unfit_options(config, checkpoint)
     try_network(checkpoint, device)
+    references = open_references(config, scanned, checkpoint, device)
     channels, height, width = checkpoint.codec.pixel_shape
     geometry = Geometry(channels, height, width, resize=config.data.resize)
     encoders = [
@@ -90,10 +93,11 @@ def open_inputs(config: AuditConfig) -> Inputs:
     train = open_images(data.train, geometry, *columns, ids=data.train_ids)
     holdout = open_images(data.holdout, geometry, *columns, ids=data.holdout_ids)
     refuse_overlap(train, holdout)
+    refuse_bad_lists(references, set(train.digests), set(holdout.digests))
     refuse_few_training(config, train)
     nonmembers = config.membership.nonmembers if config.membership.enabled else None
     sizes = slice_sizes(train.info.distinct, holdout.info.distinct, nonmembers)
-    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes)
+    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes, references)
 
 
 def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> None:

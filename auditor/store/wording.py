@@ -9,7 +9,9 @@ from auditor.store.parts import Estimate
 ATTACK_NAMES = {
     "loss": "Denoising loss", "secmi": "SecMI", "pia": "PIA", "pian": "PIAN", "sima": "SimA", "pfami": "PFAMI",
     "small_noise": "Small-noise aggregation", "rediffuse": "ReDiffuse",
+    "gsa": "GSA gradient norms", "lira": "LiRA", "rmia": "RMIA", "combined": "Combined score",
 }  # fmt: skip
+AGAINST_BASE = "-base"  # ends the names of attacks that are differences to the base checkpoint
 
 
 def percent(share: float) -> str:
@@ -31,6 +33,8 @@ def decimal(value: float) -> str:
 
 def attack_name(name: str) -> str:
     """How a membership attack is called in a sentence or a table."""
+    if name.endswith(AGAINST_BASE):
+        return f"{attack_name(name.removesuffix(AGAINST_BASE))} against the base"
     return ATTACK_NAMES.get(name, name)
 
 

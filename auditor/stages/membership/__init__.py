@@ -14,7 +14,9 @@ from auditor.progress import Progress
 from auditor.stages.copies import CopySearch
 from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Inputs
+from auditor.stages.membership.further import attack_further
 from auditor.stages.membership.labels import count_unlabelled, label_notes
+from auditor.stages.membership.references import Source
 from auditor.stages.membership.scores import attack
 from auditor.stages.membership.sides import distinct, group_images, statistics_of
 from auditor.stages.slices import HeldOut
@@ -70,14 +72,14 @@ def test_membership(
         return Tested(None, checks)
     total = len(members) + len(nonmembers)
     unlabelled = count_unlabelled(inputs, members, nonmembers)
+    sources = Source(inputs.train, members, "members"), Source(inputs.holdout, nonmembers, "nonmembers")
     with show.stage(f"membership of {total} images", total, "image") as meter:
         sides = []
-        for images, ids, name, seen in (
-            (inputs.train, members, "members", blind[is_member]),
-            (inputs.holdout, nonmembers, "nonmembers", blind[~is_member]),
-        ):
+        for source, seen in zip(sources, (blind[is_member], blind[~is_member]), strict=True):
+            images, ids, name = source.images, source.ids, source.name
             table = attack(run, inputs, images, ids, name, config, seed, unlabelled == 0, meter)
             calibration = calibration_slice(table.ids, config.membership.calibration, f"{seed}/{name}")
             sides.append(Side(table, seen[table.positions], calibration))
+    sides, notes = attack_further(run, inputs, sides, sources, config, seed, unlabelled == 0, show)
     record = membership_record(*sides, level=config.copies.level)
-    return Tested(record, checks, label_notes(unlabelled, total))
+    return Tested(record, checks, label_notes(unlabelled, total) + notes)

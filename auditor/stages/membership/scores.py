@@ -32,9 +32,17 @@ def attack(
     seed: str,
     labelled: bool,
     meter: Meter,
+    *,
+    kinds: Sequence[str] | None = None,
+    stage: str = "membership",
 ) -> ScoreTable:
-    """Scores of one side, in parts that survive a kill."""
-    attacks = [ATTACKS[kind] for kind in config.membership.attacks]
+    """Scores of one side, in parts that survive a kill.
+
+    Args:
+      kinds: Names of the attacks; None = all that the configuration asks for and a sweep can serve.
+      stage: Where in the run directory the parts lie.
+    """
+    attacks = [ATTACKS[kind] for kind in (swept(config) if kinds is None else kinds)]
     parts = []
     for start in range(0, len(ids), PART):
         part = list(ids[start : start + PART])
@@ -49,9 +57,14 @@ def attack(
             size = config.generation.batch_size
             return to_plain(sweep(inputs.checkpoint.denoiser, batch, attacks, seed=f"{seed}/{name}", batch_size=size))
 
-        parts.append(from_plain(run.value(f"membership/{name}/{start // PART:05d}", key, compute)))
+        parts.append(from_plain(run.value(f"{stage}/{name}/{start // PART:05d}", key, compute)))
         meter(len(part))
     return join(parts)
+
+
+def swept(config: AuditConfig) -> list[str]:
+    """The attacks asked for that a sweep serves: all that see nothing but predictions."""
+    return [kind for kind in config.membership.attacks if kind in ATTACKS]
 
 
 def to_plain(table: ScoreTable) -> dict[str, Any]:

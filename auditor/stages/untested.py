@@ -1,0 +1,23 @@
+"""What an audit says nothing about, whatever it found."""
+
+from __future__ import annotations
+
+from auditor.store.membership import Membership
+
+ALWAYS = [
+    "Prompts: no text-conditional generation was made.",
+    "Other samplers, guidance scales and numbers of steps than the one above.",
+    "Partial copies: a copied object in another scene is no near-copy of the whole image.",
+    "Attributes of people or groups that could be inferred without a copy.",
+]
+
+
+def not_tested(membership: Membership | None) -> list[str]:
+    """What every audit leaves out, and the kinds of membership attacks that this one did."""
+    made = {attack.name for attack in membership.attacks} if membership else set()
+    left = []
+    if made.isdisjoint({"lira", "rmia"}):
+        left.append("Attacks that compare with reference or shadow models trained alike (LiRA, RMIA).")
+    if "gsa" not in made:
+        left.append("Attacks that read gradients (GSA).")
+    return ALWAYS + left
