@@ -11,6 +11,8 @@ from PIL import Image
 from auditor.policy import copies_rule, judge, membership_rule, read_policy
 from auditor.store.parts import Curve, Estimate
 from auditor.store.record import Competition, CopyEvidence, EncoderInfo, Neighbour, Record, Tier
+from auditor.store.regime import CheckpointRegime
+from tests.comparisons import landings, verdict
 from tests.records import LEVEL, attack, check, checks, competition, membership, record, share
 
 Pixels = NDArray[np.uint8]
@@ -120,6 +122,7 @@ def failing_record(run_dir: Path, fixtures: Path, found: int = 14) -> Record:
         copies=[failing_competition(evidence), competition("clip", resolving=False, planted_p05=0.93, pool_p99=0.97)],
         encoders=[*clean.encoders, EncoderInfo(name="clip", detail="tiny-clip", weights_sha256="2b" * 32, dim=128)],
         membership=membership(*attacks),
+        regime=CheckpointRegime(verdict=verdict("checkpoint", 0.7), agreement=landings("checkpoint", 0.7)),
         checks=[*checks(), check("resolving", "failed", "clip")],
         sample_images=[item.generation_image for item in evidence if item.generation_image],
     )

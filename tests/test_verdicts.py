@@ -42,6 +42,7 @@ def test_memorized_fails_with_nearly_all_its_images(fixtures: Path, tmp_path: Pa
     assert record.membership is not None
     aucs = [attack.auc.value or 0.0 for attack in record.membership.attacks]
     assert max(aucs) > 0.95 and min(aucs) > 0.5  # every attack points the right way
+    assert record.regime is not None and record.regime.verdict.regime == "memorization"
 
 
 @pytest.mark.slow
@@ -52,6 +53,7 @@ def test_partial_fails_with_its_repeated_images(fixtures: Path, tmp_path: Path) 
     assert outcome(record) == "fail"
     assert len(certified_ids(found) & truth) >= 36
     assert found.lower_bound.value is not None and found.lower_bound.value >= 30
+    assert record.regime is not None and record.regime.verdict.regime == "transition"
 
 
 @pytest.mark.slow
@@ -61,3 +63,6 @@ def test_general_a_is_not_accused(fixtures: Path, tmp_path: Path) -> None:
     assert record.copies[0].lower_bound.value == 0
     assert outcome(record) == "cannot conclude"  # 512 probes cannot bound the copy rate at one in 500
     assert all(check.status != "failed" for check in record.checks)
+    # 512 probes may leave it open, but accuse nobody
+    assert record.regime is not None and record.regime.verdict.regime in ("generalization", "cannot conclude")
+    assert record.regime.agreement is not None and record.regime.agreement.certified == 0

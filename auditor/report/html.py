@@ -14,9 +14,10 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from auditor.report import charts, story
+from auditor.report import agreement, canaries, charts, regime, story
 from auditor.report.pages import Images, templates, write_whole
 from auditor.report.pictures import Picture, embed_picture
+from auditor.store.canaries import CanaryAudit
 from auditor.store.membership import Membership
 from auditor.store.record import Check, Competition, Judgement, Record
 from auditor.store.wording import attack_name, count, decimal, missing, percent
@@ -53,6 +54,8 @@ def html(record: Record, run_dir: Path, *, images: Images = "full") -> str:
     told = story.verdict(record)
     look = MARKS.get(told.word.lower(), {"glyph": "–", "tone": "open"})
     decisive = story.primary(record.copies)
+    found = record.regime.agreement if record.regime else None
+    told_apart = agreement.side_by_side(record)
     page = _environment(_embedder(run_dir, images)).get_template("report.html.j2")
     return page.render(
         record=record,
@@ -66,6 +69,11 @@ def html(record: Record, run_dir: Path, *, images: Images = "full") -> str:
         uncalibrated=[(c.encoder, estimate) for c in record.copies for estimate in c.uncalibrated],
         membership_sentence=story.membership_sentence(record.membership) if record.membership else "",
         membership_charts=_membership_charts(record.membership),
+        regime_sentence=regime.sentence(record.regime) if record.regime else "",
+        regime_figures=list(regime.figures(found)) if found else [],
+        side_by_side=told_apart,
+        agreement_sentence=agreement.sentence(told_apart),
+        **_canaries_view(record.canaries),
         estimates=list(story.estimates(record)),
         config=json.dumps(record.config, indent=1, sort_keys=True, ensure_ascii=False),
     )
@@ -112,6 +120,18 @@ def _copies_view(place: int, competition: Competition, is_primary: bool) -> dict
         "rest": rest,
         "chart": charts.histogram(f"scores{place}", title, scores, SIMILARITY),
         "tail": charts.histogram(f"tail{place}", f"{title}, right end", scores, SIMILARITY, tail=TAIL),
+    }
+
+
+def _canaries_view(audit: CanaryAudit | None) -> dict[str, Any]:
+    if audit is None:
+        return {}
+    return {
+        "canary_sentence": canaries.canary_sentence(audit),
+        "canary_meaning": canaries.MEANING,
+        "canary_header": canaries.HEADER,
+        "canary_epsilon": canaries.EPSILON,
+        "canary_method": canaries.method_sentence(audit),
     }
 
 

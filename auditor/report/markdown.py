@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from auditor.report import story
+from auditor.report import agreement, canaries, regime, story
 from auditor.report.findings import findings
 from auditor.report.pages import Images, link
+from auditor.store.canaries import CanaryAudit
 from auditor.store.membership import Membership
 from auditor.store.record import Competition, CopyEvidence, Record
 from auditor.store.wording import attack_name, count, percent
@@ -40,6 +41,9 @@ def markdown(record: Record, *, images: Images = "full") -> str:
         _audited(record),
         *(_copies(competition, images) for competition in record.copies),
         _membership(record.membership),
+        _canaries(record.canaries),
+        _regime(record),
+        _agreement(record),
         _checks(record),
         _rules(record),
         _comparison(record),
@@ -177,6 +181,57 @@ def _membership(membership: Membership | None) -> Iterator[str]:
     ]
     rows.append(("Blind baseline", story.estimate_text(membership.blind_auc), "–", "–", "sees no checkpoint"))
     yield from table(("Attack", "AUC", "Excess over blind", "TPR at 1% FPR", "Setting"), rows)
+
+
+def _regime(record: Record) -> Iterator[str]:
+    if record.regime is None:
+        return
+    yield "## Regime"
+    yield ""
+    yield escape(regime.sentence(record.regime))
+    yield ""
+    yield from (f"- {escape(reason)}" for reason in record.regime.verdict.reasons)
+    yield from (f"- To settle it: {escape(remedy)}" for remedy in record.regime.verdict.remedies)
+    yield ""
+    if record.regime.agreement is not None:
+        rows = [
+            (name, story.estimate_text(estimate, share=share), meaning)
+            for name, estimate, share, meaning in regime.figures(record.regime.agreement)
+        ]
+        yield from table(("Figure", "Value", "Meaning"), rows)
+
+
+def _agreement(record: Record) -> Iterator[str]:
+    told = agreement.side_by_side(record)
+    if told:
+        yield "## Do the tests agree?"
+        yield ""
+        yield escape(agreement.sentence(told))
+        yield ""
+        yield from table(("Test", "Exposure", "What it found"), told)
+
+
+def _canaries(audit: CanaryAudit | None) -> Iterator[str]:
+    if audit is None:
+        return
+    yield "## Canaries"
+    yield ""
+    yield f"{escape(canaries.canary_sentence(audit))} {escape(canaries.MEANING)}"
+    yield ""
+    rows = [
+        (
+            tier.repetitions,
+            tier.included,
+            tier.excluded,
+            story.estimate_text(tier.auc),
+            *(story.estimate_text(e, share=True) for e in (tier.tpr_at_5pct_fpr, tier.landed, tier.landed_excluded)),
+            *(story.estimate_text(e) for e in (tier.epsilon, tier.epsilon_per_record)),
+        )
+        for tier in audit.tiers
+    ]
+    yield from table(canaries.HEADER, rows)
+    yield f"{escape(canaries.EPSILON)} {escape(canaries.method_sentence(audit))}"
+    yield ""
 
 
 def _checks(record: Record) -> Iterator[str]:

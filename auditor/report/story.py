@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from auditor.report import regime
+from auditor.report.canaries import canary_estimates
 from auditor.store.membership import Attack, Membership
 from auditor.store.parts import Estimate, Outcome
 from auditor.store.record import Competition, CopyEvidence, Record, Tier
@@ -184,6 +186,9 @@ def estimates(record: Record) -> Iterator[tuple[str, Estimate]]:
             tails = (attack.tpr_at_10pct_fpr, attack.tpr_at_1pct_fpr, attack.tpr_at_01pct_fpr)
             for estimate in (attack.auc, attack.excess_over_blind, *filter(None, tails)):
                 yield f"membership, {attack_name(attack.name)}", estimate
+    yield from regime.estimates(record)
+    if record.canaries is not None:
+        yield from canary_estimates(record.canaries)
     for check in record.checks:
         for estimate in check.estimates:
             yield f"check, {check.title}", estimate
