@@ -112,6 +112,7 @@ def failing_record(run_dir: Path, fixtures: Path, found: int = 14) -> Record:
     ]
     evidence = copies_found(run_dir, fixtures, found)
     clean = record()
+    landed = landings("checkpoint", 0.7)
     filled = record(
         checkpoint=clean.checkpoint.model_copy(update={"path": "fixtures/partial/checkpoint"}),
         training=clean.training.model_copy(update={"path": "train.tar", "images": 3560, "distinct": 2000}),
@@ -122,7 +123,7 @@ def failing_record(run_dir: Path, fixtures: Path, found: int = 14) -> Record:
         copies=[failing_competition(evidence), competition("clip", resolving=False, planted_p05=0.93, pool_p99=0.97)],
         encoders=[*clean.encoders, EncoderInfo(name="clip", detail="tiny-clip", weights_sha256="2b" * 32, dim=128)],
         membership=membership(*attacks),
-        regime=CheckpointRegime(verdict=verdict("checkpoint", 0.7), agreement=landings("checkpoint", 0.7)),
+        regime=CheckpointRegime(verdict=verdict("checkpoint", 0.7, memorised=landed.share), agreement=landed),
         checks=[*checks(), check("resolving", "failed", "clip")],
         sample_images=[item.generation_image for item in evidence if item.generation_image],
     )
