@@ -16,6 +16,7 @@ from auditor.policy import DEFAULT_NAME, copies_rule, judge, membership_rule, re
 from auditor.probes import draw_salt, root_seed
 from auditor.progress import Progress, Silent
 from auditor.report import render
+from auditor.stages.canaries import measure_canaries
 from auditor.stages.copies import search_every_encoder
 from auditor.stages.embed import embed_everything
 from auditor.stages.environment import environment
@@ -64,6 +65,7 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
     held_out = deal_holdout(inputs, embedded[0], seed)
     searches = search_every_encoder(results, inputs, made, embedded, held_out, config, seed, show)
     tested = test_membership(results, inputs, embedded[0], searches, held_out, config, seed, show)
+    found = measure_canaries(results, inputs, embedded[0], searches[0], tested.membership, config, seed, show)
 
     regime = regime_of(results, inputs, made, embedded, searches, held_out, config, seed, show)
     notes = [f"{search.competition.encoder}: {note}" for search in searches for note in search.notes]
@@ -86,6 +88,7 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
         copies=competitions,
         membership=tested.membership,
         regime=of_one_origin(regime, checks),
+        canaries=found,
         copies_outcome=copies_rule(competitions, policy),
         membership_outcome=membership_rule(tested.membership, policy),
         not_tested=not_tested(tested.membership) + notes + tested.notes,
@@ -104,6 +107,8 @@ def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
     """Everything that determines the result, as plain values; paths count through the digests of what lies there."""
     asked = config.model_dump(mode="json", include={"generation", "copies", "membership", "regime"})
     asked["membership"]["references"] = [reference.describe() for reference in inputs.references]
+    if inputs.canaries:
+        asked["canaries"] = inputs.canaries.describe() | {"delta": config.canaries.delta}
     return asked | {
         "tool": version("diffusion-auditor"),
         "split": config.data.split,

@@ -81,6 +81,12 @@ class RegimeConfig(Section):
     probes: Annotated[int, Field(ge=0)] = 1024  # that the closed-form memorizer answers, too; 0 = no regime
 
 
+class CanariesConfig(Section):
+    ledger: Path | None = None  # canaries.json, as `auditor canary` wrote it before training; None = no canaries
+    images: Path | None = None  # all canaries, included or not; None = the folder "canaries" beside the ledger
+    delta: Annotated[float, Field(ge=0, lt=1)] = 0.0  # at which epsilon is bounded from below, per record
+
+
 class AuditConfig(Section):
     """A whole audit. Paths are relative to the file they stand in."""
 
@@ -92,6 +98,7 @@ class AuditConfig(Section):
     copies: CopiesConfig = CopiesConfig()
     membership: MembershipConfig = MembershipConfig()
     regime: RegimeConfig = RegimeConfig()
+    canaries: CanariesConfig = CanariesConfig()
     policy: Path | None = None
     threads: Count | None = None  # CPU threads; does not affect what is asked for
 
@@ -159,7 +166,9 @@ def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
     membership = config.membership.model_copy(update={"references": references})
     policy = below(base, config.policy) if config.policy else None
     placed = {"data": data, "encoders": encoders, "checkpoint": checkpoint, "membership": membership, "policy": policy}
-    return config.model_copy(update=placed)
+    listed = {name: getattr(config.canaries, name) for name in ("ledger", "images")}
+    canaries = config.canaries.model_copy(update={name: below(base, path) for name, path in listed.items() if path})
+    return config.model_copy(update=placed | {"canaries": canaries})
 
 
 def below(base: Path, path: Path) -> Path:

@@ -16,6 +16,7 @@ from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
 from auditor.errors import CheckpointError, ConfigError
 from auditor.membership.base import training_time
+from auditor.stages.ledger import Planted, open_canaries
 from auditor.stages.references import Reference, open_references, refuse_bad_lists
 from auditor.stages.slices import SliceSizes, slice_sizes
 from auditor.store.record import ImageSet
@@ -61,6 +62,12 @@ class Inputs:
     holdout: Images
     sizes: SliceSizes
     references: list[Reference] = field(default_factory=list)  # that membership is tested against
+    canaries: Planted | None = None  # None where no ledger is configured
+
+    @property
+    def planted(self) -> frozenset[bytes]:
+        """Pixel digests of all canaries, included or not: images that were made to be told apart, no ordinary ones."""
+        return frozenset(self.canaries.digests.values()) if self.canaries else frozenset()
 
 
 def open_inputs(config: AuditConfig) -> Inputs:
@@ -97,7 +104,8 @@ def open_inputs(config: AuditConfig) -> Inputs:
     refuse_few_training(config, train)
     nonmembers = config.membership.nonmembers if config.membership.enabled else None
     sizes = slice_sizes(train.info.distinct, holdout.info.distinct, nonmembers)
-    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes, references)
+    canaries = open_canaries(config.canaries, geometry, train.digests, holdout.digests)
+    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries)
 
 
 def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> None:

@@ -109,6 +109,16 @@ def epsilon_at_least(
     return low
 
 
+def most_shown(coins: int, *, level: float = 0.95, delta: float = 0.0, bounds: int = 1) -> float:
+    """The epsilon that faultless guesses about so many coins would show: no attack can give a larger bound.
+
+    Args:
+      bounds: How many bounds share 1 - level: signals times fractions times ``sharing`` of :func:`audit_epsilon`.
+    """
+    made = 2 * math.floor(FRACTIONS[0] * coins / 2 + 1e-9)
+    return epsilon_at_least(made, made, coins, level=1 - (1 - level) / bounds, delta=delta)
+
+
 def of_group(epsilon: float, delta: float, repetitions: int) -> tuple[float, float]:
     """(epsilon, delta) towards ``repetitions`` records at once, given those towards one.
 

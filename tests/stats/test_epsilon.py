@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from auditor.probes import generator
-from auditor.stats.epsilon import audit_epsilon, epsilon_at_least, guess, p_value
+from auditor.stats.epsilon import audit_epsilon, epsilon_at_least, guess, most_shown, p_value
 
 LEVEL = 0.95
 RUNS = 500
@@ -64,6 +64,17 @@ def test_faultless_guesses_give_the_known_figure() -> None:
     assert (
         epsilon_at_least(64, 64, 64) == pytest.approx(math.log(q / (1 - q)), rel=1e-9) == pytest.approx(3.038, abs=1e-3)
     )
+
+
+def test_no_scores_show_more_than_faultless_ones() -> None:
+    included = np.arange(64) % 2 == 0
+    most = most_shown(64, level=LEVEL, bounds=3)
+    assert (
+        audit_epsilon([included * 1.0], included, level=LEVEL)[1].epsilon
+        == most
+        == epsilon_at_least(48, 48, 64, level=1 - 0.05 / 3)
+    )
+    assert most_shown(256) > most_shown(64) > most > most_shown(64, level=LEVEL, bounds=3, delta=1e-4)
 
 
 @pytest.mark.parametrize(("correct", "guesses"), [(0, 0), (0, 10), (5, 10), (33, 64)])

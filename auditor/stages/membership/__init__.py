@@ -49,8 +49,8 @@ def test_membership(
 ) -> Tested:
     """Attack members and non-members, and try to tell them apart without the model.
 
-    Members are distinct training images, drawn at random, of which no exact repeat is held out; non-members are the
-    membership slice. Where membership is not asked for, the blind check is made on a sample all the same, since the
+    Members are distinct training images, drawn at random, no canaries, of which no exact repeat is held out;
+    non-members are the membership slice. Where membership is not asked for, the blind check is made on a sample all the same, since the
     copy test rests on it too.
 
     Args:
@@ -58,8 +58,8 @@ def test_membership(
       searches: The first one's duplicate threshold is used.
     """
     asked = config.membership.enabled and len(held_out.membership) > 0
-    held = set(inputs.holdout.digests.values())
-    candidates = [name for name in inputs.train.distinct_ids if inputs.train.digests[name] not in held]
+    apart = inputs.planted.union(inputs.holdout.digests.values())
+    candidates = [name for name in inputs.train.distinct_ids if inputs.train.digests[name] not in apart]
     members = choose(seed, "members", candidates, config.membership.members if asked else BLIND_SAMPLE)
     others = held_out.membership or choose(seed, "blind sample", held_out.competition, BLIND_SAMPLE)
     nonmembers = distinct(inputs.holdout, others)
