@@ -23,6 +23,7 @@ from auditor.stages.environment import environment
 from auditor.stages.generate import generate_all
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership import test_membership
+from auditor.stages.membership.power import with_power
 from auditor.stages.pictures import write_pictures, write_samples
 from auditor.stages.pool import deal_holdout
 from auditor.stages.regime import of_one_origin, regime_of
@@ -86,11 +87,11 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
         encoders=[EncoderInfo(**asdict(encoder.spec)) for encoder in inputs.encoders],
         checks=checks,
         copies=competitions,
-        membership=tested.membership,
+        membership=with_power(tested.membership, policy.membership, config.copies.level),
         regime=of_one_origin(regime, checks),
         canaries=found,
         copies_outcome=copies_rule(competitions, policy),
-        membership_outcome=membership_rule(tested.membership, policy),
+        membership_outcome=membership_rule(tested.membership, policy, checks),
         not_tested=not_tested(tested.membership) + notes + tested.notes,
         sample_images=write_samples(results.path, made.generations),
     )
@@ -107,6 +108,7 @@ def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
     """Everything that determines the result, as plain values; paths count through the digests of what lies there."""
     asked = config.model_dump(mode="json", include={"generation", "copies", "membership", "regime"})
     asked["membership"]["references"] = [reference.describe() for reference in inputs.references]
+    asked["membership"]["control"] = inputs.control.digest if inputs.control else None
     if inputs.canaries:
         asked["canaries"] = inputs.canaries.describe() | {"delta": config.canaries.delta}
     return asked | {
@@ -131,7 +133,10 @@ def read_record(run_dir: Path | str) -> Record:
     if not file.is_file():
         begun = (run_dir / "run.json").is_file()
         got = "an unfinished run" if begun else "no run"
-        raise ConfigError(str(run_dir), got, "a completed run", "Give its `auditor run` command (again).")
+        remedy = "Give the command that began it again." if begun else "Audit a checkpoint with `auditor run`."
+        if (run_dir / "comparison.json").is_file():
+            got, remedy = "a comparison", "`auditor report` shows it; only an audit (`auditor run`) can be judged."
+        raise ConfigError(str(run_dir), got, "a completed audit", remedy)
     try:
         return Record.model_validate_json(file.read_bytes())
     except ValidationError as error:

@@ -75,6 +75,9 @@ class MembershipConfig(Section):
     nonmembers: Count = 1000
     calibration: Share = 0.3  # share of both used to choose each attack's variant
     references: list[ReferenceConfig] = []  # at most one base
+    control: Path | None = None  # a checkpoint trained on none of these images; None = the audited network, untrained
+    dataset_inference: bool = True  # was this set of records used?
+    suspects: Path | None = None  # the training ids of which to ask it, one a line; None = the members tested
 
 
 class RegimeConfig(Section):
@@ -115,7 +118,9 @@ def read_config(path: Path | str) -> AuditConfig:
 def read_raw(path: Path) -> dict[str, Any]:
     """A TOML file as plain values, not yet checked against the schema."""
     if not path.is_file():
-        raise ConfigError("audit file", path, "a TOML file", "Write one with `auditor init`.")
+        raise ConfigError(
+            str(path), "no file", "a TOML file", "Write one with `auditor init` (`--compare` for a comparison)."
+        )
     try:
         return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -163,11 +168,14 @@ def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
         )
         for reference in config.membership.references
     ]
-    membership = config.membership.model_copy(update={"references": references})
+    control = below(base, config.membership.control) if config.membership.control else None
+    suspects = below(base, config.membership.suspects) if config.membership.suspects else None
+    others = {"control": control, "suspects": suspects}
+    membership = config.membership.model_copy(update={"references": references, **others})
     policy = below(base, config.policy) if config.policy else None
-    placed = {"data": data, "encoders": encoders, "checkpoint": checkpoint, "membership": membership, "policy": policy}
     listed = {name: getattr(config.canaries, name) for name in ("ledger", "images")}
     canaries = config.canaries.model_copy(update={name: below(base, path) for name, path in listed.items() if path})
+    placed = {"data": data, "encoders": encoders, "checkpoint": checkpoint, "membership": membership, "policy": policy}
     return config.model_copy(update=placed | {"canaries": canaries})
 
 

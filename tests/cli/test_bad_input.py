@@ -286,6 +286,12 @@ def test_a_damaged_record(tmp_path: Path, capsys: pytest.CaptureFixture[str], co
     assert "expected a record of schema 1" in capsys.readouterr().err
 
 
+def test_a_comparison_cannot_be_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "comparison.json").write_text("{}")
+    assert main(["gate", str(tmp_path)]) == 2
+    assert "got a comparison; expected a completed audit. `auditor report` shows it" in capsys.readouterr().err
+
+
 def test_a_checkpoint_that_makes_nan_is_refused(
     inputs: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
