@@ -72,7 +72,7 @@ def test_truth_names_the_repeated_images(fixtures: Path) -> None:
     assert {count[digests[name]] for name in repeated} == {40}
 
 
-@pytest.mark.parametrize("name", ["memorized", "partial", "general-a", "general-b"])
+@pytest.mark.parametrize("name", ["memorized", "partial", "canary", "general-a", "general-b"])
 def test_trainings_are_accounted_for(fixtures: Path, name: str) -> None:
     account = json.loads((fixtures / name / "training.json").read_text())
     assert account["losses"][-1]["step"] == account["recipe"]["steps"]
