@@ -20,6 +20,7 @@ from auditor.search.exact import BLOCK_ROWS
 from auditor.stages.generate import conditions_of
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership.further import further_evaluations
+from auditor.stages.membership.power import power_of
 from auditor.stages.membership.scores import swept
 from auditor.stats.bounds import simultaneous_bounds
 from auditor.stats.power import (
@@ -30,6 +31,7 @@ from auditor.stats.power import (
     zero_hit_bound,
 )
 from auditor.store.parts import Part
+from auditor.validity.untrained import SAMPLE
 
 MOST_EXCESS = 0.5  # of an AUC over chance
 
@@ -62,6 +64,9 @@ class Plan(Part):
     nonmembers_reported: int  # after calibration
     tpr_resolved: bool  # whether TPR at 1% FPR can be reported
     auc_excess: float  # detectable with 80% power
+    tpr_share: float | None = None  # least share of members, recognised outright, that is found with 80% power
+    images_needed: int | None = None  # reported a side, for a harmless checkpoint to pass with 80% power
+    control_evaluations: int = 0
     generation_evaluations: int
     membership_evaluations: int
     seconds: float
@@ -81,6 +86,8 @@ class Plan(Part):
             excess = f"an excess of {self.auc_excess:.3f} is found with 80% power"
         else:
             excess = "no excess is found with 80% power: too few images"
+        share = "no share is found" if self.tpr_share is None else f"found if {self.tpr_share:.1%} are"
+        needed = "no number of" if self.images_needed is None else f"{self.images_needed:,}"
         return [
             Line("training set", f"{self.training_images:,} images, {self.training_distinct:,} distinct"),
             Line(
@@ -93,10 +100,13 @@ class Plan(Part):
             Line("copies: bound", f"k copies found and no held-out hit prove at least k - {self.null_bound:,} (95%)"),
             Line("copies: rate", f"no hit at all bounds the copy rate at {self.zero_hit_rate:.3%} (95%)"),
             Line("membership: AUC", excess),
+            Line("membership: a few", f"members recognised outright: {share} (80% power)"),
+            Line("membership: size", f"a harmless checkpoint meets each limit with {needed} images a side (80% power)"),
             Line("membership: tail", f"TPR at 1% FPR {resolved} ({self.nonmembers_reported:,} non-members reported)"),
             Line(
                 "denoiser evaluations",
-                f"{self.generation_evaluations:,} for generations, {self.membership_evaluations:,} for membership",
+                f"{self.generation_evaluations:,} for generations, {self.membership_evaluations:,} for membership, "
+                f"{self.control_evaluations:,} for its negative control",
             ),
             Line("time", f"about {_duration(self.seconds)} on this machine, without searches"),
             Line("memory", f"about {self.memory_bytes / 1e9:.1f} GB; each further training image adds 200 bytes"),
@@ -117,7 +127,10 @@ def plan(config: AuditConfig) -> Plan:
     calibrated = round(config.membership.calibration * sizes.membership)
     reported = sizes.membership - calibrated
     members = min(config.membership.members, n) if sizes.membership else 0
-    per_sample, per_image = measure_denoiser(inputs, config)
+    reported_members = members - round(config.membership.calibration * members)
+    power = power_of(reported_members, reported, len(config.membership.attacks), policy.membership, config.copies.level)
+    per_sample, per_image, swept_per_image = measure_denoiser(inputs, config)
+    controlled = swept_per_image * (min(reported_members, SAMPLE) + min(reported, SAMPLE)) if sizes.membership else 0
     per_embedding = measure_encoders(inputs)
     generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps)
     attacked = per_image * (members + sizes.membership)
@@ -141,28 +154,29 @@ def plan(config: AuditConfig) -> Plan:
         members=members,
         nonmembers_reported=reported,
         tpr_resolved=reported >= nonmembers_for_fpr(0.01),
-        auc_excess=detectable_auc_excess(round(members * (1 - config.membership.calibration)), reported)
-        if reported and members
-        else 0.5,
+        auc_excess=detectable_auc_excess(reported_members, reported) if reported and reported_members else MOST_EXCESS,
+        tpr_share=power.detectable_share,
+        images_needed=power.needed,
+        control_evaluations=controlled,
         generation_evaluations=generated,
         membership_evaluations=attacked,
-        seconds=per_sample * (generated + attacked) + images * per_embedding,
+        seconds=per_sample * (generated + attacked + controlled) + images * per_embedding,
         memory_bytes=estimate_memory(inputs, generation.probes),
         disk_bytes=2 * vectors + generation.probes * int(np.prod(inputs.checkpoint.codec.pixel_shape)),
     )
 
 
-def measure_denoiser(inputs: Inputs, config: AuditConfig) -> tuple[float, int]:
-    """Seconds per evaluated sample at the audit's batch size, and membership evaluations per image."""
+def measure_denoiser(inputs: Inputs, config: AuditConfig) -> tuple[float, int, int]:
+    """Seconds per evaluated sample at the audit's batch size; evaluations an image, of all attacks and of the sweep."""
     denoiser, size = inputs.checkpoint.denoiser, config.generation.batch_size
     x = torch.zeros(size, *denoiser.sample_shape, device=inputs.device)
     condition = conditions_of(range(size), inputs.checkpoint.num_classes)
     seconds = min(_time(denoiser, x, condition) for _ in range(2))
     if not config.membership.enabled:
-        return seconds / size, 0
+        return seconds / size, 0, 0
     attacks = [ATTACKS[name] for name in swept(config)]
     table = sweep(denoiser, [(["plan"], x[:1], None if condition is None else condition[:1])], attacks, seed="plan")
-    return seconds / size, table.evaluations + further_evaluations(config, table)
+    return seconds / size, table.evaluations + further_evaluations(config, table), table.evaluations
 
 
 def estimate_memory(inputs: Inputs, probes: int) -> int:

@@ -40,7 +40,16 @@ def test_the_record_accounts_for_everything(record: Record) -> None:
     assert record.membership is not None
     assert [attack.name for attack in record.membership.attacks] == ["loss", "secmi", "pia", "pian"]
     assert record.membership.denoiser_evaluations < record.membership.evaluations_unshared
-    assert {check.id for check in record.checks} == {"resolving", "positive-control", "placebo", "blind"}
+    assert {check.id for check in record.checks} == {"resolving", "positive-control", "placebo", "blind", "untrained"}
+
+
+def test_what_membership_rests_on_is_recorded(record: Record) -> None:
+    found = record.membership
+    assert found is not None and found.shift is not None and found.power is not None
+    assert (found.shift.members, found.shift.nonmembers) == (found.members, found.nonmembers)
+    assert found.shift.p_value > 0.01 and found.shift.features  # both sides are drawn alike
+    assert found.power.members == found.members - found.calibration_members
+    assert found.mixed_groups == []
 
 
 def test_an_untrained_network_copies_nothing(record: Record) -> None:
@@ -142,5 +151,8 @@ def test_plan_counts_what_the_run_then_needs(record: Record, folder: Path) -> No
     assert planned.generation_evaluations == record.generation.denoiser_evaluations
     assert record.membership is not None
     assert planned.membership_evaluations == record.membership.denoiser_evaluations
+    assert planned.control_evaluations == record.membership.control_evaluations > 0
+    power = record.membership.power
+    assert power is not None and (planned.tpr_share, planned.images_needed) == (power.detectable_share, power.needed)
     assert planned.floor == record.copies[0].floor
     assert planned.competition == record.slices.competition

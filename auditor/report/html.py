@@ -15,6 +15,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from auditor.report import agreement, canaries, charts, regime, story
+from auditor.report.membership import footing
 from auditor.report.pages import Images, templates, write_whole
 from auditor.report.pictures import Picture, embed_picture
 from auditor.store.canaries import CanaryAudit
@@ -69,6 +70,7 @@ def html(record: Record, run_dir: Path, *, images: Images = "full") -> str:
         uncalibrated=[(c.encoder, estimate) for c in record.copies for estimate in c.uncalibrated],
         membership_sentence=story.membership_sentence(record.membership) if record.membership else "",
         membership_charts=_membership_charts(record.membership),
+        membership_footing=list(footing(record.membership)) if record.membership else [],
         regime_sentence=regime.sentence(record.regime) if record.regime else "",
         regime_figures=list(regime.figures(found)) if found else [],
         side_by_side=told_apart,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from auditor.report import agreement, canaries, regime, story
 from auditor.report.findings import findings
+from auditor.report.membership import footing
 from auditor.report.pages import Images, link
 from auditor.store.canaries import CanaryAudit
 from auditor.store.membership import Membership
@@ -175,12 +176,27 @@ def _membership(membership: Membership | None) -> Iterator[str]:
             story.estimate_text(attack.auc),
             story.estimate_text(attack.excess_over_blind),
             story.estimate_text(attack.tpr_at_1pct_fpr, share=True),
+            *(
+                "–" if tail is None else story.estimate_text(tail, share=True)
+                for tail in (attack.tpr_at_10pct_fpr, attack.tpr_at_01pct_fpr)
+            ),
+            "–" if attack.p_adjusted is None else f"{attack.p_adjusted:.3g}",
             attack.variant,
         )
         for attack in membership.attacks
     ]
-    rows.append(("Blind baseline", story.estimate_text(membership.blind_auc), "–", "–", "sees no checkpoint"))
-    yield from table(("Attack", "AUC", "Excess over blind", "TPR at 1% FPR", "Setting"), rows)
+    rows.append(("Blind baseline", story.estimate_text(membership.blind_auc), *["–"] * 5, "sees no checkpoint"))
+    tails = ("TPR at 1% FPR", "TPR at 10% FPR", "TPR at 0.1% FPR")
+    yield from table(("Attack", "AUC", "Excess over blind", *tails, "Adjusted p", "Setting"), rows)
+    for sentence in footing(membership):
+        yield escape(sentence)
+        yield ""
+    if membership.shift is not None and membership.shift.features:
+        features = [
+            (feature.name, f"{feature.difference:+.2f}", f"{feature.p_adjusted:.3g}")
+            for feature in membership.shift.features
+        ]
+        yield from table(("Difference of members, no checkpoint", "Standard deviations", "Adjusted p"), features)
 
 
 def _regime(record: Record) -> Iterator[str]:

@@ -16,6 +16,7 @@ from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
 from auditor.errors import CheckpointError, ConfigError
 from auditor.membership.base import training_time
+from auditor.stages.control import open_control
 from auditor.stages.ledger import Planted, open_canaries
 from auditor.stages.references import Reference, open_references, refuse_bad_lists
 from auditor.stages.slices import SliceSizes, slice_sizes
@@ -63,6 +64,7 @@ class Inputs:
     sizes: SliceSizes
     references: list[Reference] = field(default_factory=list)  # that membership is tested against
     canaries: Planted | None = None  # None where no ledger is configured
+    control: Scan | None = None  # of the negative control; None = the audited network, untrained
 
     @property
     def planted(self) -> frozenset[bytes]:
@@ -89,6 +91,7 @@ def open_inputs(config: AuditConfig) -> Inputs:
     refuse_unfit_options(config, checkpoint)
     try_network(checkpoint, device)
     references = open_references(config, scanned, checkpoint, device)
+    control = open_control(config, scanned, checkpoint, device)
     channels, height, width = checkpoint.codec.pixel_shape
     geometry = Geometry(channels, height, width, resize=config.data.resize)
     encoders = [
@@ -105,7 +108,7 @@ def open_inputs(config: AuditConfig) -> Inputs:
     nonmembers = config.membership.nonmembers if config.membership.enabled else None
     sizes = slice_sizes(train.info.distinct, holdout.info.distinct, nonmembers)
     canaries = open_canaries(config.canaries, geometry, train.digests, holdout.digests)
-    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries)
+    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries, control)
 
 
 def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> None:

@@ -16,6 +16,11 @@ def not_tested(membership: Membership | None) -> list[str]:
     """What every audit leaves out, and the kinds of membership attacks that this one did."""
     made = {attack.name for attack in membership.attacks} if membership else set()
     left = []
+    if membership is not None:
+        left.append(
+            "Whether held-out images are real: attacks take what a model generated for members (arXiv 2606.23872), so "
+            "that it may not serve as non-member."
+        )
     if made.isdisjoint({"lira", "rmia"}):
         left.append("Attacks that compare with reference or shadow models trained alike (LiRA, RMIA).")
     if "gsa" not in made:

@@ -8,6 +8,8 @@ import pytest
 from auditor.stats.power import (
     competition_floor,
     detectable_auc_excess,
+    detectable_share,
+    harmless_size,
     holdout_for_floor,
     nonmembers_for_fpr,
     zero_hit_bound,
@@ -58,3 +60,54 @@ def test_detectable_excess_is_found_with_the_stated_power() -> None:
 
 def test_nonmembers_for_fpr() -> None:
     assert nonmembers_for_fpr(0.01) == 100
+
+
+@pytest.mark.parametrize(("members", "nonmembers"), [(700, 700), (200, 1000)])
+def test_a_detectable_share_is_found_with_the_stated_power(members: int, nonmembers: int) -> None:
+    """That share of members above everyone, the rest like non-members: the lower end exceeds 1% in 80% of 1,000 draws.
+
+    Three binomial errors are 0.038; whole hits and a threshold at its mean rank take another 0.04.
+    """
+    from auditor.stats.roc import tpr_at_fpr
+
+    share = detectable_share(members, nonmembers)
+    assert share is not None and 0.01 < share < 0.1
+    rng, found, control = np.random.default_rng(1), 0, 0
+    for _ in range(1000):
+        others = rng.random(nonmembers)
+        recognised = rng.random(members) < share
+        found += (tpr_at_fpr(np.where(recognised, 2.0, rng.random(members)), others, 0.01).lower or 0) > 0.01
+        control += (tpr_at_fpr(rng.random(members), others, 0.01).lower or 0) > 0.01
+    assert found / 1000 == pytest.approx(0.80, abs=0.08)
+    assert control / 1000 < 0.025 + 0.015
+
+
+def test_no_share_is_detectable_with_too_few() -> None:
+    assert detectable_share(700, 150) is None and detectable_share(0, 10_000) is None
+
+
+def test_a_harmless_checkpoint_passes_at_the_size_named() -> None:
+    """Exchangeable scores at the size for the default policy's tail: the upper end is within 5% in at least 80%."""
+    from auditor.stats.roc import tpr_at_fpr
+
+    size = harmless_size(0.6, 0.1, 0.05)
+    assert size is not None
+    rng = np.random.default_rng(2)
+    within = {
+        count: np.mean(
+            [(tpr_at_fpr(rng.random(count), rng.random(count), 0.01).upper or 1) <= 0.05 for _ in range(1000)]
+        )
+        for count in (size, size // 2)
+    }
+    assert within[size] > 0.80 - 0.038 and within[size // 2] < 0.70
+
+
+@pytest.mark.parametrize("limits", [(0.5, 0.1, 0.05), (0.6, 0.0, 0.05), (0.6, 0.1, 0.01)])
+def test_limits_at_chance_take_no_size(limits: tuple[float, float, float]) -> None:
+    assert harmless_size(*limits) is None
+
+
+def test_tighter_limits_take_more() -> None:
+    # AUC alone: ((1.960 + 0.842) / 0.02)^2 / 6 = 3,270
+    assert harmless_size(0.52, 1.0, 0.5) == pytest.approx(3271, abs=2)
+    assert harmless_size(0.6, 0.1, 0.03) > harmless_size(0.6, 0.1, 0.05)

@@ -16,9 +16,11 @@ from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Inputs
 from auditor.stages.membership.further import attack_further
 from auditor.stages.membership.labels import count_unlabelled, label_notes
-from auditor.stages.membership.references import Source
+from auditor.stages.membership.negative_control import negative_control
+from auditor.stages.membership.references import Source, describe
 from auditor.stages.membership.scores import attack
-from auditor.stages.membership.sides import distinct, group_images, statistics_of
+from auditor.stages.membership.shift import shift_of
+from auditor.stages.membership.sides import stand, statistics_of
 from auditor.stages.slices import HeldOut
 from auditor.store.membership import Membership
 from auditor.store.record import Check
@@ -49,9 +51,10 @@ def test_membership(
 ) -> Tested:
     """Attack members and non-members, and try to tell them apart without the model.
 
-    Members are distinct training images, drawn at random, no canaries, of which no exact repeat is held out;
-    non-members are the membership slice. Where membership is not asked for, the blind check is made on a sample all the same, since the
-    copy test rests on it too.
+    Members are distinct training images, drawn at random, of which no exact repeat is held out, and no canaries;
+    non-members are the membership slice. Near-duplicates count once a side, and not at all where they lie on both.
+    Where membership is not asked for, the blind check is made on a sample all the same, since the copy test rests on it
+    too.
 
     Args:
       embedded: The first encoder's, whose similarities say which images are duplicates.
@@ -60,14 +63,15 @@ def test_membership(
     asked = config.membership.enabled and len(held_out.membership) > 0
     apart = inputs.planted.union(inputs.holdout.digests.values())
     candidates = [name for name in inputs.train.distinct_ids if inputs.train.digests[name] not in apart]
-    members = choose(seed, "members", candidates, config.membership.members if asked else BLIND_SAMPLE)
+    chosen = choose(seed, "members", candidates, config.membership.members if asked else BLIND_SAMPLE)
     others = held_out.membership or choose(seed, "blind sample", held_out.competition, BLIND_SAMPLE)
-    nonmembers = distinct(inputs.holdout, others)
-
-    groups = group_images(inputs, embedded, members, nonmembers, searches[0].competition.duplicate_threshold)
+    standing = stand(inputs, embedded, chosen, others, searches[0].competition.duplicate_threshold)
+    members, nonmembers = standing.members, standing.nonmembers
     is_member = np.arange(len(members) + len(nonmembers)) < len(members)
-    blind = blind_scores(statistics_of((inputs.train, members), (inputs.holdout, nonmembers)), is_member, groups, seed)
-    checks = [blind_check(blind, is_member, groups)]
+    seen_of_them = statistics_of((inputs.train, members), (inputs.holdout, nonmembers), levels=True)
+    singles = np.arange(len(is_member))  # each image that stands is a group of its own
+    blind = blind_scores(seen_of_them, is_member, singles, seed)
+    checks = [blind_check(blind, is_member, singles)]
     if not asked:
         return Tested(None, checks)
     total = len(members) + len(nonmembers)
@@ -81,5 +85,9 @@ def test_membership(
             calibration = calibration_slice(table.ids, config.membership.calibration, f"{seed}/{name}")
             sides.append(Side(table, seen[table.positions], calibration))
     sides, notes = attack_further(run, inputs, sides, sources, config, seed, unlabelled == 0, show)
-    record = membership_record(*sides, level=config.copies.level)
-    return Tested(record, checks, label_notes(unlabelled, total) + notes)
+    shift = shift_of(run, inputs, embedded, members, nonmembers, seen_of_them, seed)
+    measured = membership_record(*sides, level=config.copies.level)
+    control = negative_control(run, inputs, sides, measured.attacks, config, seed, unlabelled == 0, show)
+    added = {"mixed_groups": standing.mixed, "shift": shift, "control_evaluations": control.evaluations}
+    record = measured.model_copy(update=added | {"references": describe(inputs, sides)})
+    return Tested(record, [*checks, control.check], label_notes(unlabelled, total) + notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.membership.scores import PART
 from auditor.stages.pool import digests_of, rows_of
-from auditor.validity.image_statistics import image_statistics
+from auditor.store.membership import MixedGroup
+from auditor.validity.image_statistics import image_statistics, level_shares
 
 
 def distinct(images: Images, ids: Sequence[str]) -> list[str]:
@@ -34,10 +36,63 @@ def group_images(
     return duplicate_groups(Pool(vectors, [*members, *nonmembers], is_member, digests), threshold).group
 
 
-def statistics_of(*sides: tuple[Images, Sequence[str]]) -> NDArray[np.float32]:
-    """What the blind classifier sees of the named images of each side, in their order, Float32[M + N D]."""
+@dataclass(frozen=True)
+class Standing:
+    """Who stands on either side, each image a unit of its own, and who was left out for standing on both."""
+
+    members: list[str]
+    nonmembers: list[str]
+    mixed: list[MixedGroup]
+
+
+def stand(
+    inputs: Inputs, embedded: Embedded, members: Sequence[str], nonmembers: Sequence[str], threshold: float
+) -> Standing:
+    """Of each group of near-duplicates one image a side; none where the group lies on both.
+
+    Non-members that were trained on, pixel for pixel, are such a group with the training image that they repeat.
+
+    Args:
+      embedded: An encoder's vectors, whose similarities say which images are near-duplicates.
+      members: Distinct training images of which no exact repeat is held out.
+      nonmembers: Held-out images; exact repeats count once.
+      threshold: Least similarity of near-duplicates.
+    """
+    trained = {digest: name for name, digest in reversed(inputs.train.digests.items())}
+    different = distinct(inputs.holdout, nonmembers)
+    repeated = [name for name in different if inputs.holdout.digests[name] in trained]
+    others = [name for name in different if inputs.holdout.digests[name] not in trained]
+    group = group_images(inputs, embedded, list(members), others, threshold)
+    ours, theirs = group[: len(members)], group[len(members) :]
+    mixed = [
+        MixedGroup(
+            members=[members[row] for row in np.flatnonzero(ours == number).tolist()],
+            nonmembers=[others[row] for row in np.flatnonzero(theirs == number).tolist()],
+        )
+        for number in np.intersect1d(ours, theirs)
+    ]
+    exact = [MixedGroup(members=[trained[inputs.holdout.digests[name]]], nonmembers=[name]) for name in repeated]
+    return Standing(units(members, ours, theirs), units(others, theirs, ours), exact + mixed)
+
+
+def units(ids: Sequence[str], own: NDArray[np.int64], others: NDArray[np.int64]) -> list[str]:
+    """The first id of each of a side's groups ``own``, but for groups that the other side has, too."""
+    first = np.zeros(len(ids), np.bool_)
+    first[np.unique(own, return_index=True)[1]] = True
+    return [ids[row] for row in np.flatnonzero(first & ~np.isin(own, others)).tolist()]
+
+
+def statistics_of(*sides: tuple[Images, Sequence[str]], levels: bool = False) -> NDArray[np.float32]:
+    """What the blind classifier sees of the named images of each side, in their order, Float32[M + N D].
+
+    Args:
+      sides: Images with the ids of one side each.
+      levels: Whether the share of every grey level stands after the statistics (256 columns more).
+    """
     blocks = []
     for images, ids in sides:
         for start in range(0, len(ids), PART):
-            blocks.append(image_statistics(pixels_of(images.source, ids[start : start + PART])))
+            pixels = pixels_of(images.source, ids[start : start + PART])
+            seen = [image_statistics(pixels), level_shares(pixels)] if levels else [image_statistics(pixels)]
+            blocks.append(np.concatenate(seen, axis=1))
     return np.concatenate(blocks)

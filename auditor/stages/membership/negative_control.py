@@ -1,0 +1,85 @@
+"""The reported attacks on a network that was not trained on the members: fresh weights, or an unrelated checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from auditor.checkpoint.fresh import reinitialise
+from auditor.checkpoint.load import load
+from auditor.config import AuditConfig
+from auditor.diffusion.score_table import ScoreTable
+from auditor.membership.evaluate import Side
+from auditor.probes import choose
+from auditor.progress import Progress
+from auditor.stages.inputs import Inputs
+from auditor.stages.membership.scores import attack, swept
+from auditor.store.membership import Attack
+from auditor.store.record import Check
+from auditor.store.run_directory import RunDirectory
+from auditor.validity.untrained import SAMPLE, untrained_check
+
+UNTRAINED = "an untrained network of the same architecture"
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """The check, and what it cost."""
+
+    check: Check
+    evaluations: int
+
+
+def negative_control(
+    run: RunDirectory,
+    inputs: Inputs,
+    sides: Sequence[Side],
+    attacks: Sequence[Attack],
+    config: AuditConfig,
+    seed: str,
+    labelled: bool,
+    show: Progress,
+) -> Controlled:
+    """The same attacks, at the variants reported, on at most 300 of the reported images a side.
+
+    Only images of the report are taken: the variant was chosen with the labels of the others, and an attack's scores
+    under two networks resemble each other where the image itself sways them.
+
+    Args:
+      sides: Members and non-members as reported.
+      attacks: As reported; those that need more than a denoiser's predictions are left out.
+      labelled: Whether true classes are given to a class-conditional network; never to one with other classes.
+
+    Raises:
+      CheckpointError: The control changed after it was scanned.
+    """
+    controlled = control_inputs(inputs, seed)
+    labelled = labelled and controlled.checkpoint.num_classes == inputs.checkpoint.num_classes
+    kinds = [entry.name for entry in attacks if entry.name in swept(config)]
+    variants = {entry.name: entry.variant for entry in attacks}
+    names = ("members", "nonmembers")
+    chosen = [choose(seed, f"control/{name}", reported(side), SAMPLE) for name, side in zip(names, sides, strict=True)]
+    tables: list[ScoreTable] = []
+    total = sum(len(ids) for ids in chosen)
+    with show.stage(f"negative control on {total} images", total, "image") as meter:
+        for images, ids, name in zip((inputs.train, inputs.holdout), chosen, names, strict=True):
+            found = attack(
+                run, controlled, images, ids, name, config, seed, labelled, meter, kinds=kinds, stage="control"
+            )
+            tables.append(found)
+    scores = {kind: (tables[0].scores[kind][variants[kind]], tables[1].scores[kind][variants[kind]]) for kind in kinds}
+    network = UNTRAINED if inputs.control is None else "the unrelated checkpoint"
+    check = untrained_check(scores, network, config.copies.level)
+    return Controlled(check, sum(table.evaluations for table in tables))
+
+
+def control_inputs(inputs: Inputs, seed: str) -> Inputs:
+    """The audit's inputs with another checkpoint in place of the audited one."""
+    if inputs.control is None:
+        return replace(inputs, checkpoint=reinitialise(inputs.checkpoint, seed))
+    return replace(inputs, scan=inputs.control, checkpoint=load(inputs.control, device=inputs.device))
+
+
+def reported(side: Side) -> list[str]:
+    """Ids of the images that the report rests on."""
+    return [name for name, used in zip(side.table.ids, side.calibration, strict=True) if not used]
