@@ -77,7 +77,7 @@ class SetSize(Part):
 class DatasetInference(Part):
     """Whether a whole set of records was used, tested against held-out records of the same origin."""
 
-    suspects: int  # independent records: near-duplicates count once, those held out as well not at all
+    suspects: int  # tested, at most 2,000; near-duplicates count once, and not at all where they are held out too
     heldout: int
     listed: bool  # named by membership.suspects; otherwise members that the audit tests
     signals: int  # of attacks that learn from no labels
@@ -117,6 +117,16 @@ class RecordScores(Part):
     needed: int  # how many must stand above all non-members before any q-value can reach alpha
 
 
+class OtherCheckpoint(Part):
+    """A checkpoint that scores were set beside."""
+
+    name: str
+    role: Literal["base", "reference"]
+    digest: str
+    trained_members: int | None  # of the members scored, those that it is listed to have been trained on
+    trained_nonmembers: int | None  # None: no list was given, and none is taken to be
+
+
 class Membership(Part):
     members: int  # scored; the calibration part included, unscored ones not
     nonmembers: int
@@ -127,6 +137,7 @@ class Membership(Part):
     attacks: list[Attack]
     denoiser_evaluations: int
     evaluations_unshared: int  # what the attacks would have cost one by one
+    references: list[OtherCheckpoint] = []
     mixed_groups: list[MixedGroup] = []
     shift: Shift | None = None
     power: Power | None = None

@@ -93,6 +93,19 @@ def test_passes_of_any_size_give_the_same_norms(memorized, fixtures):
     )
 
 
+def test_gradients_are_taken_under_each_images_class(tmp_path, normal):
+    write_checkpoint(tmp_path, num_class_embeds=3)
+    denoiser = load(scan(tmp_path)).denoiser
+    samples = samples_of(denoiser.schedule, SEED, ["a", "b"], normal(1, 2, 1, 8, 8))
+
+    def of(*labels: int) -> np.ndarray:
+        return GSA().gradient_norms(denoiser, samples, torch.tensor(labels))
+
+    apart = of(0, 1)
+    assert np.array_equal(apart[0], of(0, 2)[0])
+    assert not np.allclose(apart[1], of(0, 2)[1], rtol=1e-3)
+
+
 def test_members_of_a_memorizing_checkpoint_have_smaller_gradients(gradients):
     members, others = (total_scores(norms) for norms in gradients)
     labels = np.r_[np.ones(len(members)), np.zeros(len(others))]

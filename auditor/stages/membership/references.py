@@ -15,6 +15,7 @@ from auditor.membership.references import LEAST_REFERENCES, balanced, difference
 from auditor.progress import Progress
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.membership.scores import attack, swept
+from auditor.store.membership import OtherCheckpoint
 from auditor.store.run_directory import RunDirectory
 from auditor.store.wording import AGAINST_BASE
 
@@ -168,6 +169,25 @@ def missing_references(count: int, given: int) -> list[str]:
     if count < 1:
         notes.append(f"RMIA: {need.format('a reference', count, given)}.")
     return notes
+
+
+def describe(inputs: Inputs, sides: Sequence[Side]) -> list[OtherCheckpoint]:
+    """The record's entries of the references, with how many of the scored images each is listed to know."""
+    entries = []
+    for reference in inputs.references:
+        known = [sum(name in reference.trained_on for name in side.table.ids) for side in sides]
+        counts = known if reference.trained_on else [None, None]
+        given = reference.config
+        entries.append(
+            OtherCheckpoint(
+                name=given.name,
+                role=given.role,
+                digest=reference.scan.digest,
+                trained_members=counts[0],
+                trained_nonmembers=counts[1],
+            )
+        )
+    return entries
 
 
 def assumptions(inputs: Inputs) -> list[str]:
