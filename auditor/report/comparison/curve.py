@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.report.comparison.story import column, is_checkpoint, model
+from auditor.report.comparison.story import column, decisive_regimes, is_checkpoint, model
 from auditor.store.comparison import ComparedModel, Comparison
 from auditor.store.parts import Estimate
 from auditor.store.regime import Regime, RegimeVerdict
@@ -68,7 +68,7 @@ def places(comparison: Comparison) -> list[int]:
 
 def curve_sentence(comparison: Comparison) -> str:
     """Where the regime changes: by size of the training set, or the step from which training should not go on."""
-    judged = [(place(comparison, model(comparison, v.column)), v) for v in comparison.regimes]
+    judged = [(place(comparison, model(comparison, v.column)), v) for v in decisive_regimes(comparison)]
     known = sorted(((x, v) for x, v in judged if x is not None), key=lambda pair: pair[0])
     if not known:
         return "No checkpoint on the curve was judged."

@@ -68,7 +68,7 @@ def html(comparison: Comparison, run_dir: Path, *, images: Images = "full") -> s
             headline=head,
             turning=curve_sentence(comparison) if comparison.curve else "",
             look=MARKS[head.gravest] if head.gravest else UNJUDGED,
-            verdicts=[(v, story.verdict_sentence(comparison, v)) for v in comparison.regimes],
+            verdicts=[(v, story.verdict_sentence(comparison, v)) for v in story.decisive_regimes(comparison)],
             sections=sections(comparison),
             sheet=_sheet(run_dir) if images == "full" else None,
             style=style,

@@ -45,7 +45,7 @@ def _headline(comparison: Comparison) -> Iterator[str]:
     yield ""
     if comparison.curve:
         yield from (f"**{escape(curve_sentence(comparison))}**", "")
-    for verdict in comparison.regimes:
+    for verdict in story.decisive_regimes(comparison):
         sentence = escape(story.verdict_sentence(comparison, verdict))
         yield f"- **{escape(verdict.column)}: {verdict.regime}**: {sentence}"
     yield ""

@@ -41,9 +41,14 @@ MEANINGS: dict[Regime, str] = {
 }
 
 
+def decisive_regimes(comparison: Comparison) -> list[RegimeVerdict]:
+    """The verdicts under the encoder that decides; the others' stand in the tables."""
+    return [verdict for verdict in comparison.regimes if verdict.encoder == comparison.decisive]
+
+
 def headline(comparison: Comparison) -> Headline:
     """How many checkpoints are in which regime, the gravest first."""
-    verdicts = comparison.regimes
+    verdicts = decisive_regimes(comparison)
     if not verdicts:
         title = "Compared, not judged"
         return Headline(title, None, "A regime is judged where a checkpoint's training set is given; none was here.")
@@ -60,7 +65,7 @@ def headline(comparison: Comparison) -> Headline:
 
 def _things(comparison: Comparison, number: int) -> str:
     """What is counted: checkpoints, or their answers where one was sampled in several ways."""
-    models = {column(comparison, verdict.column).model for verdict in comparison.regimes}
+    models = {column(comparison, verdict.column).model for verdict in decisive_regimes(comparison)}
     noun = "checkpoint" if len(models) == number else "answer"
     return noun if number == 1 else f"{noun}s"
 
@@ -80,7 +85,7 @@ def verdict_sentence(comparison: Comparison, verdict: RegimeVerdict) -> str:
     found = agreement(comparison, verdict.column, verdict.encoder)
     chance = f" (chance {percent(found.chance)})" if found else ""
     shown = estimate_text(share, share=True)
-    if len(comparison.regimes) > MANY:
+    if len(decisive_regimes(comparison)) > MANY:
         return f"{shown} land where the memorizer does{chance}"
     return f"{shown} of probes land on the image that the closed-form memorizer reaches{chance}"
 

@@ -21,10 +21,14 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def said(sentences: Sequence[str]) -> str:
+    return " ".join(sentences) or "–"
+
+
 def regimes(comparison: Comparison) -> Table:
-    header = ("Checkpoint", "Regime", "Lands where the memorizer does", "Why", "What would settle it")
+    header = ("Checkpoint", "Encoder", "Regime", "Lands where the memorizer does", "Why", "What would settle it")
     rows: list[list[Cell]] = [
-        [v.column, Ruling(v.regime), share(v.memorised), " ".join(v.reasons) or "–", " ".join(v.remedies) or "–"]
+        [v.column, v.encoder, Ruling(v.regime), share(v.memorised), said(v.reasons), said(v.remedies)]
         for v in comparison.regimes
     ]
     return Table("Regime of each checkpoint", header, rows)
