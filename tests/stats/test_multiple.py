@@ -1,4 +1,4 @@
-"""Holm's procedure."""
+"""Holm's procedure, and Benjamini and Hochberg's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
 
-from auditor.stats.multiple import holm
+from auditor.stats.multiple import benjamini_hochberg, holm
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
@@ -45,3 +46,15 @@ def test_keeps_the_familywise_error_where_raw_p_values_do_not() -> None:
     kept = np.mean([(holm(row) <= 0.05).any() for row in draws])
     assert kept <= 0.049 + 4 * 0.0034
     assert raw > 0.2
+
+
+@settings(deadline=None)
+@given(P_VALUES)
+def test_q_values_are_those_of_scipy(p: list[float]) -> None:
+    assert benjamini_hochberg(p) == pytest.approx(false_discovery_control(p), abs=1e-12)
+
+
+def test_q_values_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.03, 0.4 times 4/1, 4/2, 4/3, 4/4: 0.04, 0.04, 0.04, 0.4; minimum from above the same.
+    assert benjamini_hochberg([0.03, 0.4, 0.01, 0.02]) == pytest.approx([0.04, 0.4, 0.04, 0.04])
+    assert len(benjamini_hochberg([])) == 0
