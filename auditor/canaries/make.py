@@ -70,9 +70,9 @@ def make_canaries(
     geometry = Geometry(channels, height, width, resize=True)
     found = open_source(images, geometry, id_column=id_column, image_column=image_column)
     source = found if ids is None else select(found, ids)
-    pixels, captions = sample(source, salt)
+    look, captions = sample(source, salt)
     shape = (channels, height, width)
-    drawn, pictures = draw(salt, shape, look_of(pixels), per_tier, tiers, captions)
+    drawn, pictures = draw(salt, shape, look, per_tier, tiers, captions)
     ledger = Ledger(
         tool_version=version("diffusion-auditor"), salt=salt, data=str(images), shape=list(shape), canaries=drawn
     )
@@ -95,18 +95,27 @@ def refuse_unfit(out: Path, per_tier: int, tiers: Sequence[int]) -> None:
         raise ConfigError("tiers", list(tiers), "distinct repetitions, at least 1", "Take 1, 4 and 16.")
 
 
-def sample(source: IndexedSource | Selection, salt: str) -> tuple[NDArray[np.uint8], list[str]]:
-    """Pixels UInt8[N C H W] of up to :data:`SAMPLE` images drawn at random, and the captions they have.
+def sample(source: IndexedSource | Selection, salt: str) -> tuple[Look, list[str]]:
+    """The look of up to :data:`SAMPLE` images drawn at random, and the captions they have.
 
     Raises:
       ConfigError: None of the images drawn is readable, or all are flat.
     """
     chosen = frozenset(choose(salt, "canary sample", source.ids, SAMPLE))
-    batches = list(source.batches(SAMPLE, only=chosen))
-    if not batches or np.ptp(batches[0].pixels) == 0:
-        got = f"{len(chosen)} images without contrast" if batches else f"{len(chosen)} images, none readable"
-        raise ConfigError(source.path, got, "readable pictures", "Correct the path.")
-    return batches[0].pixels, [caption for caption in batches[0].captions if caption]
+    captions: list[str] = []
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        for batch in source.batches(1, only=chosen):
+            captions.extend(caption for caption in batch.captions if caption)
+            yield batch.pixels[0]
+
+    try:
+        look = look_of(images())
+    except ValueError as error:
+        raise ConfigError(source.path, "no readable image", "pictures", "Correct the path or the list.") from error
+    if look.deviation.max() == 0:
+        raise ConfigError(source.path, "images without contrast", "pictures", "Correct the path.")
+    return look, captions
 
 
 def draw(

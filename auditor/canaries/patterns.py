@@ -10,6 +10,7 @@ on. White noise has no structure that a network can draw or an autoencoder keep.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,14 +37,31 @@ class Look:
     correlation: NDArray[np.float64]
 
 
-def look_of(pixels: NDArray[np.uint8]) -> Look:
-    """Mean, contrast and colour of UInt8[N C H W]."""
-    values = pixels.transpose(1, 0, 2, 3).reshape(pixels.shape[1], -1).astype(np.float64)
-    deviation = values.std(axis=1)
-    scaled = (values - values.mean(axis=1, keepdims=True)) / np.maximum(deviation, 1e-9)[:, None]
-    correlation = scaled @ scaled.T / values.shape[1]
+def look_of(images: Iterable[NDArray[np.uint8]]) -> Look:
+    """Mean, contrast and colour of images UInt8[C H W], at least one; one at a time is held in memory.
+
+    Sums are of integers, and exact: every pixel counts alike, whatever the order.
+
+    Raises:
+      ValueError: There are no images.
+    """
+    count = 0
+    total: NDArray[np.int64] = np.zeros(1, np.int64)
+    products: NDArray[np.int64] = np.zeros((1, 1), np.int64)
+    for image in images:
+        values = image.reshape(len(image), -1).astype(np.int64)
+        count += values.shape[1]
+        total = total + values.sum(axis=1)
+        products = products + values @ values.T
+    if count == 0:
+        raise ValueError("images: got none; expected at least one")
+    mean = total / count
+    covariance = products / count - np.outer(mean, mean)
+    deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    scale = np.maximum(deviation, 1e-9)
+    correlation = covariance / np.outer(scale, scale)
     np.fill_diagonal(correlation, 1.0)  # of a channel without contrast too
-    return Look(values.mean(axis=1), deviation, correlation)
+    return Look(mean, deviation, correlation)
 
 
 def draw_pattern(seed: str, index: int, shape: tuple[int, int, int], look: Look) -> NDArray[np.uint8]:

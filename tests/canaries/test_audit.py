@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import auditor
+from auditor.canaries.files import read_ledger
 from auditor.config import AuditConfig
 from auditor.errors import ConfigError
 from auditor.stages.inputs import open_inputs
 from auditor.stages.membership import sides
 from auditor.store.record import Record
-from tests.micro import micro_config, write_micro_inputs
+from tests.micro import micro_config, write_checkpoint, write_micro_inputs
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,33 @@ def test_without_membership_a_fixed_attack_is_taken(folder: Path) -> None:
     found = auditor.run(config(folder, membership={"enabled": False}), folder / "off").canaries
     assert found is not None
     assert found.attack == "loss" and found.variant.startswith("mean over")
+
+
+def test_canaries_of_a_class_conditional_checkpoint_are_tested_under_their_classes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from auditor.stages import canaries
+
+    write_micro_inputs(tmp_path, train=96)
+    shutil.rmtree(tmp_path / "checkpoint")
+    write_checkpoint(tmp_path / "checkpoint", num_class_embeds=3)
+    for place, file in enumerate(sorted((tmp_path / "train").iterdir())):
+        file.with_suffix(".txt").write_text(str(place % 3))
+    add, *_ = auditor.make_canaries(tmp_path / "train", out=tmp_path / "canary", per_tier=8, tiers=(1,), salt="micro")
+    for file in add.iterdir():
+        shutil.copy(file, tmp_path / "train")
+    labelled: list[bool] = []
+    attack = canaries.attack
+
+    def listen(*given: object) -> object:
+        labelled.append(bool(given[7]))
+        return attack(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(canaries, "attack", listen)
+    asked = config(tmp_path, membership={"enabled": False}, generation={"probes": 32}, regime={"probes": 0})
+    found = auditor.run(asked, tmp_path / "run").canaries
+    assert found is not None and labelled == [True]
+    assert {canary.caption for canary in read_ledger(tmp_path / "canary" / "canaries.json").canaries} <= {"0", "1", "2"}
 
 
 def test_reports_say_what_canaries_show(record: Record, folder: Path) -> None:

@@ -15,7 +15,7 @@ from auditor.canaries.files import read_ledger
 from auditor.canaries.patterns import draw_pattern, look_of
 from auditor.cli.main import main
 from auditor.data import Geometry, open_source, pixel_digests
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, DataError
 
 
 def pictures(folder: Path, count: int = 40, mode: str = "RGB", side: int = 24) -> Path:
@@ -152,6 +152,7 @@ def test_the_command_writes_and_names_three_things(tmp_path: Path, capsys: pytes
         ({"tiers": (1, 1)}, "distinct repetitions"),
         ({"tiers": (0, 2)}, "at least 1"),
         ({"images": "flat"}, "without contrast"),
+        ({"ids": "none of them"}, "no readable image"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, options: dict[str, object], message: str) -> None:
@@ -159,9 +160,38 @@ def test_what_cannot_be_is_refused(tmp_path: Path, options: dict[str, object], m
     if options.pop("images", None):
         for file in data.iterdir():
             Image.new("L", (8, 8), 7).save(file)
+    if options.get("ids"):
+        options["ids"] = tmp_path / "ids.txt"
+        (tmp_path / "ids.txt").write_text("another\n")
     with pytest.raises(ConfigError, match=message):
         auditor.make_canaries(data, out=tmp_path / "c", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [["nowhere"], ["data", "--tiers", "1,x"], ["data", "--tiers", "0"], ["data", "--size", "3"]]
+)
+def test_the_command_refuses_in_one_line(
+    tmp_path: Path, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures(tmp_path / "data", count=2)
+    monkeypatch.chdir(tmp_path)
+    assert main(["canary", *options]) == 4
+    said = capsys.readouterr().err
+    assert "expected" in said and said.count("\n") == 1
+    assert not (tmp_path / "canary").exists()
+
+
+def test_the_size_is_that_of_the_first_readable_image(tmp_path: Path) -> None:
+    data = pictures(tmp_path / "data", count=3)
+    (data / "a.png").write_bytes(b"no image")
+    Image.new("L", (30, 20), 90).save(data / "b.png")
+    source = open_source(data, Geometry(3, 24, 24))
+    assert source.ids[:2] == ["a", "b"] and source.first_shape() == (1, 20, 30)
+    for file in data.iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(DataError, match="no readable image"):
+        auditor.make_canaries(data, out=tmp_path / "c")
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"schema_version": 1}', "[]"])
