@@ -109,6 +109,7 @@ def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
     asked = config.model_dump(mode="json", include={"generation", "copies", "membership", "regime"})
     asked["membership"]["references"] = [reference.describe() for reference in inputs.references]
     asked["membership"]["control"] = inputs.control.digest if inputs.control else None
+    asked["membership"]["suspects"] = value_digest(inputs.suspects) if inputs.suspects else None
     if inputs.canaries:
         asked["canaries"] = inputs.canaries.describe() | {"delta": config.canaries.delta}
     return asked | {

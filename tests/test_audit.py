@@ -38,7 +38,7 @@ def test_the_record_accounts_for_everything(record: Record) -> None:
     assert record.copies[0].n_items == record.training.distinct == 96
     assert record.copies[0].m_items == slices.competition
     assert record.membership is not None
-    assert [attack.name for attack in record.membership.attacks] == ["loss", "secmi", "pia", "pian"]
+    assert [attack.name for attack in record.membership.attacks] == ["loss", "secmi", "pia", "pian", "combined"]
     assert record.membership.denoiser_evaluations < record.membership.evaluations_unshared
     assert {check.id for check in record.checks} == {"resolving", "positive-control", "placebo", "blind", "untrained"}
 

@@ -20,6 +20,7 @@ from auditor.stages.control import open_control
 from auditor.stages.ledger import Planted, open_canaries
 from auditor.stages.references import Reference, open_references, refuse_bad_lists
 from auditor.stages.slices import SliceSizes, slice_sizes
+from auditor.stages.suspects import read_suspects
 from auditor.store.record import ImageSet
 
 MAX_OVERLAP = 0.001  # share of the held-out set that may also stand in the training set
@@ -65,6 +66,7 @@ class Inputs:
     references: list[Reference] = field(default_factory=list)  # that membership is tested against
     canaries: Planted | None = None  # None where no ledger is configured
     control: Scan | None = None  # of the negative control; None = the audited network, untrained
+    suspects: list[str] = field(default_factory=list)  # training ids to ask about as a set; none = the members tested
 
     @property
     def planted(self) -> frozenset[bytes]:
@@ -108,7 +110,8 @@ def open_inputs(config: AuditConfig) -> Inputs:
     nonmembers = config.membership.nonmembers if config.membership.enabled else None
     sizes = slice_sizes(train.info.distinct, holdout.info.distinct, nonmembers)
     canaries = open_canaries(config.canaries, geometry, train.digests, holdout.digests)
-    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries, control)
+    suspects = read_suspects(config.membership.suspects, train.digests)
+    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries, control, suspects)
 
 
 def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> None:

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from auditor.config import AuditConfig
+from auditor.membership.combined import combine
 from auditor.membership.evaluate import Side, calibration_slice, membership_record
 from auditor.probes import choose
 from auditor.progress import Progress
 from auditor.stages.copies import CopySearch
 from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Inputs
+from auditor.stages.membership.dataset_inference import infer_dataset
 from auditor.stages.membership.further import attack_further
 from auditor.stages.membership.labels import count_unlabelled, label_notes
 from auditor.stages.membership.negative_control import negative_control
+from auditor.stages.membership.records import list_records
 from auditor.stages.membership.references import Source, describe
 from auditor.stages.membership.scores import attack
 from auditor.stages.membership.shift import shift_of
@@ -65,7 +68,8 @@ def test_membership(
     candidates = [name for name in inputs.train.distinct_ids if inputs.train.digests[name] not in apart]
     chosen = choose(seed, "members", candidates, config.membership.members if asked else BLIND_SAMPLE)
     others = held_out.membership or choose(seed, "blind sample", held_out.competition, BLIND_SAMPLE)
-    standing = stand(inputs, embedded, chosen, others, searches[0].competition.duplicate_threshold)
+    threshold = searches[0].competition.duplicate_threshold
+    standing = stand(inputs, embedded, chosen, others, threshold)
     members, nonmembers = standing.members, standing.nonmembers
     is_member = np.arange(len(members) + len(nonmembers)) < len(members)
     seen_of_them = statistics_of((inputs.train, members), (inputs.holdout, nonmembers), levels=True)
@@ -85,9 +89,14 @@ def test_membership(
             calibration = calibration_slice(table.ids, config.membership.calibration, f"{seed}/{name}")
             sides.append(Side(table, seen[table.positions], calibration))
     sides, notes = attack_further(run, inputs, sides, sources, config, seed, unlabelled == 0, show)
+    combined = combine(sides[0], sides[1], seed)
+    sides = sides if combined is None else [combined.members, combined.nonmembers]
+    inferred = infer_dataset(run, inputs, embedded, sides, sources, threshold, config, seed, unlabelled == 0, show)
     shift = shift_of(run, inputs, embedded, members, nonmembers, seen_of_them, seed)
     measured = membership_record(*sides, level=config.copies.level)
     control = negative_control(run, inputs, sides, measured.attacks, config, seed, unlabelled == 0, show)
     added = {"mixed_groups": standing.mixed, "shift": shift, "control_evaluations": control.evaluations}
+    listed = list_records(run, inputs, sides, searches, config.copies.alpha)
+    added |= {"dataset_inference": inferred, "records": listed.scores, "exposed": listed.exposed}
     record = measured.model_copy(update=added | {"references": describe(inputs, sides)})
     return Tested(record, [*checks, control.check], label_notes(unlabelled, total) + notes)
