@@ -19,7 +19,7 @@ from auditor.policy import read_policy
 from auditor.search.exact import BLOCK_ROWS
 from auditor.stages.generate import conditions_of
 from auditor.stages.inputs import Inputs, open_inputs
-from auditor.stages.membership.further import further_evaluations
+from auditor.stages.membership.further import further_evaluations, reported_attacks
 from auditor.stages.membership.power import power_of
 from auditor.stages.membership.scores import swept
 from auditor.stats.bounds import simultaneous_bounds
@@ -128,7 +128,7 @@ def plan(config: AuditConfig) -> Plan:
     reported = sizes.membership - calibrated
     members = min(config.membership.members, n) if sizes.membership else 0
     reported_members = members - round(config.membership.calibration * members)
-    power = power_of(reported_members, reported, len(config.membership.attacks), policy.membership, config.copies.level)
+    power = power_of(reported_members, reported, len(reported_attacks(config)), policy.membership, config.copies.level)
     per_sample, per_image, swept_per_image = measure_denoiser(inputs, config)
     controlled = swept_per_image * (min(reported_members, SAMPLE) + min(reported, SAMPLE)) if sizes.membership else 0
     per_embedding = measure_encoders(inputs)

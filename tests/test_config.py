@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from auditor.cli.init import template
-from auditor.config import AuditConfig, EncoderConfig, read_config, validate
+from auditor.config import AuditConfig, EncoderConfig, ReferenceConfig, read_config, validate
 from auditor.errors import ConfigError
 
 LEAST = {"checkpoint": {"path": "c"}, "data": {"train": "t", "holdout": "h"}}
@@ -23,11 +23,11 @@ def test_template_is_the_default_configuration() -> None:
 
 def test_template_shows_every_key() -> None:
     shown = set(re.findall(r"^#? ?(\w+) = ", template(), flags=re.MULTILINE))
-    fields = set(EncoderConfig.model_fields)
+    fields = set(EncoderConfig.model_fields) | set(ReferenceConfig.model_fields)
     for name, field in AuditConfig.model_fields.items():
         inner = getattr(field.annotation, "model_fields", None)
         fields |= set(inner) if inner else {name}
-    assert fields - {"encoders"} <= shown
+    assert fields - {"encoders", "references"} <= shown
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from auditor.checkpoint.scan import scan
 from auditor.errors import ConfigError
 from auditor.planning import plan
 from auditor.stages.inputs import open_inputs
+from auditor.stages.membership.further import reported_attacks
 from auditor.store.record import Record
 from auditor.store.wording import attack_name
 from tests.micro import micro_config, write_checkpoint, write_micro_inputs
@@ -40,10 +41,13 @@ def config_of(folder: Path, *references: dict[str, object], attacks: tuple[str, 
     return micro_config(folder, membership={**SIZES, "attacks": list(attacks), "references": list(references)})
 
 
+def others(folder: Path) -> list[dict[str, object]]:
+    return [section(folder, "base", "base"), section(folder, "one"), section(folder, "two")]
+
+
 @pytest.fixture(scope="module")
 def run_dir(folder: Path) -> Path:
-    references = section(folder, "base", "base"), section(folder, "one"), section(folder, "two")
-    auditor.run(config_of(folder, *references), folder / "run")
+    auditor.run(config_of(folder, *others(folder)), folder / "run")
     return folder / "run"
 
 
@@ -52,10 +56,12 @@ def record(run_dir: Path) -> Record:
     return auditor.read_record(run_dir)
 
 
-def test_every_attack_is_reported_with_its_cost(record: Record) -> None:
+def test_every_attack_is_reported_with_its_cost(record: Record, folder: Path) -> None:
     """Loss 3 and PIA 4 evaluations; a base doubles them, two references make three times the loss; GSA 10 and back."""
     assert record.membership is not None
     costs = {attack.name: attack.evaluations_per_image for attack in record.membership.attacks}
+    assert list(costs) == reported_attacks(config_of(folder, *others(folder)))
+    del costs["combined"]
     assert costs == {"loss": 3, "pia": 4, "loss-base": 6, "pia-base": 8, "lira": 9, "rmia": 9, "gsa": 30}
     images = record.membership.members + record.membership.nonmembers + len(record.membership.unscored)
     assert record.membership.denoiser_evaluations == (7 + 7 + 3 + 3 + 30) * images
@@ -97,7 +103,6 @@ def test_attacks_have_names_in_the_report(run_dir: Path) -> None:
 
 def test_a_killed_run_goes_on_with_what_it_has(run_dir: Path, folder: Path) -> None:
     """One part of the gradients and one of a reference are lost; only these are made again, bit for bit."""
-    references = section(folder, "base", "base"), section(folder, "one"), section(folder, "two")
     copy = folder / "copy"
     shutil.copytree(run_dir, copy)
     kept = {path: path.stat().st_mtime_ns for path in (copy / "ledger").rglob("*.json")}
@@ -105,7 +110,7 @@ def test_a_killed_run_goes_on_with_what_it_has(run_dir: Path, folder: Path) -> N
     lost = [copy / "ledger/gradients/members/00001.json", other]
     for path in lost:
         path.unlink()
-    again = auditor.run(config_of(folder, *references), copy)
+    again = auditor.run(config_of(folder, *others(folder)), copy)
     assert again.membership == auditor.read_record(run_dir).membership
     made = {path for path, time in kept.items() if path.stat().st_mtime_ns != time}
     assert made == set(lost)
@@ -170,7 +175,7 @@ def test_references_that_know_an_image_leave_lira_out(folder: Path, tmp_path) ->
     references = [section(folder, name, trained_on=str(tmp_path / "ids.txt")) for name in ("one", "two")]
     record = auditor.run(config_of(folder, *references, attacks=("loss",)), tmp_path / "run")
     assert record.membership is not None
-    assert [attack.name for attack in record.membership.attacks] == ["loss"]
+    assert [attack.name for attack in record.membership.attacks] == ["loss", "combined"]
     known = record.membership.references[0]
     assert (known.trained_members, known.trained_nonmembers) == (record.membership.members, 0)
     for name in ("LiRA", "RMIA"):
