@@ -91,7 +91,13 @@ def _membership(record: Record) -> Iterator[Said]:
 
 
 def _dataset_inference(membership: Membership) -> Iterator[Said]:
-    return iter(())
+    found = membership.dataset_inference
+    if found is None or found.outcome == "not tested":
+        return
+    signs: dict[str, Sign] = {"used": "exposes", "not shown": "no sign"}
+    p_value = "" if found.p_value is None else f" (p = {found.p_value:.3g})"
+    why = f"{found.outcome}, {found.suspects:,} records{p_value}"
+    yield Said("dataset inference", signs.get(found.outcome, "open"), why)
 
 
 def _list(names: list[str]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from auditor.report import agreement, canaries, regime, story
+from auditor.report import agreement, canaries, exposure, regime, story
 from auditor.report.findings import findings
 from auditor.report.membership import footing
 from auditor.report.pages import Images, link
@@ -197,6 +197,25 @@ def _membership(membership: Membership | None) -> Iterator[str]:
             for feature in membership.shift.features
         ]
         yield from table(("Difference of members, no checkpoint", "Standard deviations", "Adjusted p"), features)
+    yield from _exposure(membership)
+
+
+def _exposure(membership: Membership) -> Iterator[str]:
+    found = membership.dataset_inference
+    if found is not None:
+        yield "### Was this set used?"
+        yield ""
+        for sentence in (exposure.QUESTION, *exposure.set_sentences(found)):
+            yield escape(sentence)
+            yield ""
+        if found.sizes:
+            yield from table(exposure.SIZES_HEADER, exposure.size_rows(found))
+    if membership.records is not None:
+        yield "### The most exposed records"
+        yield ""
+        yield escape(exposure.records_sentence(membership.records))
+        yield ""
+        yield from table(exposure.RECORDS_HEADER, exposure.record_rows(membership.exposed))
 
 
 def _regime(record: Record) -> Iterator[str]:
