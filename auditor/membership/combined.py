@@ -146,6 +146,9 @@ def combine(members: Side, nonmembers: Side, seed: str) -> Combined | None:
 
 def _add(side: Side, scores: NDArray[np.float64]) -> Side:
     """The side with one more attack, which costs what its signals cost and nothing beyond."""
-    table, images = side.table, max(len(side.table.ids) + len(side.table.unscored), 1)
+    table, cost = side.table, side.table.per_image
+    spent = table.evaluations // max(len(table.ids) + len(table.unscored), 1)
+    references = [cost[name] - cost["loss"] for name in ("lira", "rmia") if name in cost]
+    others = cost.get("gsa", 0) + max(references, default=0)
     widened = extend(table, {NAME: {"all signals": scores}}, {}, 0)
-    return replace(side, table=replace(widened, per_image=table.per_image | {NAME: table.evaluations // images}))
+    return replace(side, table=replace(widened, per_image=cost | {NAME: spent - others}))

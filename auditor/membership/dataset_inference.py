@@ -30,7 +30,7 @@ MOST = 2_000  # of either, drawn at random: enough for a difference of a twelfth
 CONVICTION = 0.01  # largest p-value at which a set counts as used
 SUSPICION = 0.05  # largest blind p-value at which that conclusion is withheld
 PERMUTATIONS = 999
-SIZES = (20, 50, 100, 200, 500, 1_000)
+SIZES = (20, 50, 100, 200, 400, 800)
 SUBSETS = 100  # drawn per size
 SUBSET_PERMUTATIONS = 199  # enough for p = 0.005
 POWER = 0.8

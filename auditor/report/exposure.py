@@ -46,19 +46,19 @@ def size_sentence(found: DatasetInference) -> str:
     if not found.sizes:
         return "The size from which such sets would be caught takes at least 40 records to estimate."
     smallest, largest = found.sizes[0].records, found.sizes[-1].records
-    parts = [
-        f"{_size(size, smallest)} at p <= {level}" if size is not None else f"no size tested at p <= {level}"
-        for size, level in ((found.caught_at_5pct, 0.05), (found.caught_at_1pct, 0.01))
-    ]
     tested = f"sizes tested: {smallest:,} to {largest:,}" if largest > smallest else f"size tested: {smallest:,}"
+    levels = ((found.caught_at_5pct, 0.05), (found.caught_at_1pct, 0.01))
+    parts = [f"at p <= {level} {_from(size, smallest)}" for size, level in levels]
     return (
-        f"Of random sets of such records, four in five would have been caught from {', and from '.join(parts)} "
+        f"Four in five random sets of such records would have been caught {' and '.join(parts)} "
         f"({tested}, {found.subsets:,} sets each)."
     )
 
 
-def _size(size: int, smallest: int) -> str:
-    return f"{size:,} records or fewer" if size == smallest else f"{size:,} records"
+def _from(size: int | None, smallest: int) -> str:
+    if size is None:
+        return "at no size tested"
+    return f"from {size:,} records on, perhaps fewer" if size == smallest else f"from {size:,} records on"
 
 
 def size_rows(found: DatasetInference) -> list[tuple[str, str, str]]:

@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from auditor.diffusion.score_table import ScoreTable
+from auditor.diffusion.score_table import ScoreTable, extend
 from auditor.membership.combined import NAME, combine, fit_combination, robust_scale, signals_of
 from auditor.membership.evaluate import Side, calibration_slice, evaluate
 from auditor.stats.roc import auc
@@ -160,9 +160,13 @@ def test_real_members_are_told_at_least_as_well_as_by_the_best_attack(fixtures: 
 
 def test_what_it_costs_is_what_its_signals_cost():
     draw = np.random.default_rng(7)
-    found = combine(*(normal_side(draw, np.zeros(3), 50, name) for name in "mn"), "seed")
+    sides = [normal_side(draw, np.zeros(3), 50, name) for name in "mn"]
+    found = combine(*sides, "seed")
     assert found.members.table.per_image == {"loss": 3, NAME: 3}
     assert found.members.table.evaluations == 150
+    # gradients at 30 an image, and RMIA's two references at 3 each, are paid for but are no signals
+    dear = [replace(s, table=extend(s.table, {}, {"gsa": 30, "rmia": 9}, 50 * (30 + 6))) for s in sides]
+    assert combine(*dear, "seed").members.table.per_image[NAME] == 3
 
 
 def test_a_single_signal_or_a_single_image_is_not_combined():

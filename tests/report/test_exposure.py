@@ -41,7 +41,7 @@ def test_a_used_set_is_told_with_its_figures_and_the_size_that_is_caught() -> No
     assert told.startswith("Yes: these records were used. The checkpoint treats them unlike.")
     assert "971 training records, drawn at random, against 968 held-out ones, by 18 signals" in told
     assert "p = 0.001 (999 permutations" in told and "p = 0.412 for the images alone" in told
-    assert "from 171 records at p <= 0.05, and from no size tested at p <= 0.01 (sizes tested: 20 to 200" in told
+    assert "at p <= 0.05 from 171 records on and at p <= 0.01 at no size tested (sizes tested: 20 to 200, 100" in told
 
 
 def test_an_answer_is_never_more_than_was_found() -> None:
@@ -57,7 +57,7 @@ def test_an_answer_is_never_more_than_was_found() -> None:
     ("sizes", "said"),
     [
         ([], "takes at least 40 records"),
-        ([SetSize(records=20, caught_at_5pct=1, caught_at_1pct=1)], "from 20 records or fewer at p <= 0.05"),
+        ([SetSize(records=20, caught_at_5pct=1, caught_at_1pct=1)], "at p <= 0.05 from 20 records on, perhaps fewer"),
     ],
 )
 def test_the_ends_of_the_ladder_are_said(sizes: list[SetSize], said: str) -> None:
