@@ -13,7 +13,7 @@ from auditor.policy.ruling import combine
 from auditor.policy.schema import CopiesPolicy
 from auditor.store.parts import Estimate
 from auditor.store.record import Competition
-from tests.records import attack, centred, competition, membership, record, share
+from tests.records import attack, centred, check, competition, membership, record, share
 
 POLICY = Policy()
 
@@ -168,3 +168,14 @@ def test_bounds_of_little_confidence_do_not_pass() -> None:
     verdict = judge(record(membership=point.model_copy(update={"attacks": [weak]})), POLICY)
     assert (certain.outcome, verdict.outcome) == ("pass", "cannot conclude")
     assert "1% confidence; the policy asks for 95%" in verdict.reason
+
+
+@pytest.mark.parametrize("id", ["blind", "untrained", "placebo"])
+def test_membership_is_withheld_where_the_sets_differ_by_themselves(id: str) -> None:
+    leaking, failed = membership(attack(auc=0.9, excess=0.4)), check(id, "failed")
+    withheld = membership_rule(leaking, POLICY, [check("resolving", encoder="pixel"), failed])
+    assert withheld.outcome == "cannot conclude"
+    assert failed.statement in withheld.reasons[0] and "same pool" in withheld.remedies[0]
+    assert (
+        membership_rule(leaking, POLICY, [check(id)]).outcome == "fail"
+    )  # the control: passed checks withhold nothing

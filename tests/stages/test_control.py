@@ -1,0 +1,56 @@
+"""An unrelated checkpoint as negative control: refused early where it cannot serve, used where it can."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import auditor
+from auditor.checkpoint.load import load
+from auditor.checkpoint.scan import scan
+from auditor.errors import ConfigError
+from auditor.stages.control import open_control
+from tests.micro import micro_config, write_checkpoint, write_micro_inputs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("control")
+    write_micro_inputs(path)
+    write_checkpoint(path / "unrelated", block_out_channels=(8, 12))
+    write_checkpoint(path / "larger", sample_size=16)
+    return path
+
+
+def opened(folder: Path, control: str | None):
+    given = {} if control is None else {"control": str(folder / control)}
+    audited = scan(folder / "checkpoint")
+    return open_control(micro_config(folder, membership=given), audited, load(audited, device="cpu"), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("control", "said"), [("checkpoint", "the audited checkpoint itself"), ("larger", r"images of \(1, 16, 16\)")]
+)
+def test_a_control_that_cannot_serve_is_refused(folder: Path, control: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        opened(folder, control)
+
+
+def test_without_one_the_untrained_network_serves(folder: Path) -> None:
+    assert opened(folder, None) is None
+
+
+def test_an_unrelated_checkpoint_is_attacked_in_its_place(folder: Path) -> None:
+    config = micro_config(folder, membership={"control": str(folder / "unrelated")}, regime={"probes": 0})
+    record = auditor.run(config, folder / "run")
+    check = next(check for check in record.checks if check.id == "untrained")
+    assert "On the unrelated checkpoint" in check.statement and check.p_value is not None
+    assert len(check.estimates) == 4 and record.membership.control_evaluations > 0  # those that a sweep serves
+    # 72 members of 90 and 104 of 130 are reported, far fewer than 300: an AUC of 0.65 could hide
+    assert check.status == "not tested"
+    again = auditor.run(config, folder / "run")
+    assert [c for c in again.checks if c.id == "untrained"] == [check]
+    moved = micro_config(folder, membership={}, regime={"probes": 0})
+    with pytest.raises(ConfigError, match=r"membership\.control"):
+        auditor.run(moved, folder / "run")
