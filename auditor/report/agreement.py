@@ -28,7 +28,8 @@ class Said(NamedTuple):
 
 def side_by_side(record: Record) -> list[Said]:
     """What each kind of test says, in the order of their weight as evidence."""
-    return [said for said in (_copies(record), _regime(record), *_membership(record)) if said is not None]
+    told = (_copies(record), _regime(record), _canaries(record), *_membership(record))
+    return [said for said in told if said is not None]
 
 
 def sentence(told: list[Said]) -> str:
@@ -75,6 +76,16 @@ def _regime(record: Record) -> Said | None:
     regime = record.regime.verdict.regime
     signs: dict[str, Sign] = {"memorization": "exposes", "transition": "exposes", "generalization": "no sign"}
     return Said("regime", signs.get(regime, "open"), regime)
+
+
+def _canaries(record: Record) -> Said | None:
+    if record.canaries is None:
+        return None
+    bounds = [(tier.epsilon.value or 0.0, tier.repetitions) for tier in record.canaries.tiers]
+    most, repetitions = max(bounds)
+    if most <= 0:
+        return Said("canaries", "no sign", "no tier gives a lower bound on epsilon above 0")
+    return Said("canaries", "exposes", f"epsilon at least {most:.2f} for canaries that stand there {repetitions} times")
 
 
 def _membership(record: Record) -> Iterator[Said]:

@@ -8,6 +8,7 @@ from auditor.store.record import Record
 from auditor.store.regime import CheckpointRegime
 from tests.comparisons import landings, verdict
 from tests.records import attack, competition, membership, record
+from tests.report.test_canaries import LEAKS, SILENT
 
 
 def told(record_: Record) -> tuple[dict[str, str], str]:
@@ -50,6 +51,11 @@ def test_agreement_either_way_is_called_so() -> None:
     )
     clean = record(copies=[competition(**CLEAN)], regime=regime(0.0), membership=membership(attack(auc=0.5, excess=0)))
     assert told(clean)[1] == "None shows exposure: copies, regime and membership show no sign of it."
+
+
+def test_canaries_take_a_side() -> None:
+    leaking, silent = (told(record(canaries=found))[0]["canaries"] for found in (LEAKS, SILENT))
+    assert (leaking, silent) == ("exposes", "no sign")
 
 
 def test_what_could_not_be_told_is_open_and_takes_no_side() -> None:
