@@ -13,6 +13,7 @@ import auditor
 from auditor.canaries.files import read_ledger
 from auditor.config import AuditConfig
 from auditor.errors import ConfigError
+from auditor.membership import ATTACKS
 from auditor.stages.inputs import open_inputs
 from auditor.stages.membership import sides
 from auditor.store.record import Record
@@ -53,7 +54,8 @@ def test_an_untrained_network_gives_no_canary_away(record: Record) -> None:
 
 def test_the_attack_is_the_best_on_ordinary_images(record: Record) -> None:
     assert record.membership is not None and record.canaries is not None
-    best = max(record.membership.attacks, key=lambda attack: attack.auc.value or 0.0)
+    alone = [attack for attack in record.membership.attacks if attack.name in ATTACKS]  # a sweep can repeat them
+    best = max(alone, key=lambda attack: attack.auc.value or 0.0)
     assert (record.canaries.attack, record.canaries.variant) == (best.name, best.variant)
 
 
