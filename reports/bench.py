@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import bench_sweep
 import faiss
 import numpy as np
 import torch
@@ -142,13 +143,16 @@ def once(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[floa
 
 def main() -> None:
     checkpoint = load(scan(CHECKPOINT))
-    rows = [*generation(checkpoint), search(256), search(512), *memorizer()]
+    counted, sweeping = bench_sweep.cost(alternate)
+    changed, reduced = bench_sweep.precision(alternate)
+    rows = [*generation(checkpoint), search(256), search(512), *sweeping, *reduced, *memorizer()]
     lines = [
         "# Speed", "",
         f"`make bench`, {torch.get_num_threads()} threads, {platform.machine()}, torch {torch.__version__}, "
         f"faiss {faiss.__version__}. Medians of {ROUNDS} alternating runs; the memorizer's steps once each.", "",
         "| against | auditor, s | yardstick, s | ratio |", "|---|--:|--:|--:|",
         *(f"| {name} | {ours:.3f} | {theirs:.3f} | {ours / theirs:.2f} |" for name, ours, theirs in rows), "",
+        counted, "", bench_sweep.memory(), "", *changed, "",
     ]  # fmt: skip
     text = "\n".join(lines)
     (Path(__file__).parent / "bench.md").write_text(text)
