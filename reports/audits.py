@@ -15,13 +15,18 @@ from pathlib import Path
 import auditor
 from auditor.cli.display import Terminal
 from auditor.report import write_markdown
+from auditor.report.story import estimate_text
 from auditor.store.record import Competition, Record
 
 ROOT = Path(__file__).parent.parent
-FIXTURES = ("memorized", "partial", "general-a", "general-b")
+FIXTURES = ("memorized", "partial", "general-a", "general-b", "canary")
 HEADER = (
-    "| checkpoint | verdict | certified | of which planted | X (95%) | copy rate | best attack, AUC | blind AUC |",
-    "|---|---|--:|--:|--:|--:|--:|--:|",
+    "| checkpoint | verdict | certified | of which planted | X (95%) | copy rate | regime |",
+    "|---|---|--:|--:|--:|--:|---|",
+)
+MEMBERSHIP_HEADER = (
+    "| checkpoint | best attack, AUC | TPR at 1% FPR | blind AUC | was this set used? | caught from, records |",
+    "|---|--:|--:|--:|---|--:|",
 )
 
 
@@ -38,8 +43,10 @@ def main(names: list[str]) -> None:
         for file in ("report.html", "record.json"):
             shutil.copy(run_dir / file, kept / file)
         write_markdown(record, kept / "report.md", images="none")  # its pictures would lie in the run directory
-    rows = [row(name) for name in FIXTURES if (ROOT / "reports" / name / "record.json").exists()]
-    table = "\n".join((*HEADER, *rows))
+    told = {name: read(name) for name in FIXTURES if (ROOT / "reports" / name / "record.json").exists()}
+    copies = [copies_row(name, record) for name, record in told.items()]
+    membership = [membership_row(name, record) for name, record in told.items()]
+    table = "\n".join((*HEADER, *copies, "", *MEMBERSHIP_HEADER, *membership))
     for file in (ROOT / "README.md", ROOT / "reports" / "README.md"):
         begin, end = "<!-- audits:begin -->", "<!-- audits:end -->"
         head, _, rest = file.read_text().partition(begin)
@@ -48,25 +55,44 @@ def main(names: list[str]) -> None:
     print(table)
 
 
-def row(name: str) -> str:
-    """One audit as a line of the table."""
-    record = Record.model_validate_json((ROOT / "reports" / name / "record.json").read_text())
-    assert record.judgement is not None
+def read(name: str) -> Record:
+    """The committed record of one audit."""
+    return Record.model_validate_json((ROOT / "reports" / name / "record.json").read_text())
+
+
+def copies_row(name: str, record: Record) -> str:
+    """What one audit found about copies, as a line of the table."""
+    assert record.judgement is not None and record.regime is not None
     primary = next(found for found in record.copies if found.resolving)
-    found = certified(primary)
-    planted = truth(name)
-    hit = f"{len(found & planted)} of {len(planted)}" if planted else "none planted"
     rate = primary.copy_rate
-    attacks = record.membership.attacks if record.membership else []
-    best = max(attacks, key=lambda attack: attack.auc.value or 0.0, default=None)
-    blind = record.membership.blind_auc if record.membership else None
-    auc = f"{best.name} {best.auc.value:.3f} [{best.auc.lower:.3f}, {best.auc.upper:.3f}]" if best else "not tested"
     cells = (
-        f"[`{name}`](reports/{name}/report.md)", record.judgement.outcome, str(primary.certified), hit,
-        f"{primary.lower_bound.value:.0f}", f"{rate.value:.2%} (at most {rate.upper:.2%})", auc,
-        f"{blind.value:.3f}" if blind else "",
+        f"[`{name}`](reports/{name}/report.md)", record.judgement.outcome, str(primary.certified),
+        planted(name, record, primary), f"{primary.lower_bound.value:.0f}",
+        f"{rate.value:.2%} (at most {rate.upper:.2%})", record.regime.verdict.regime,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
+
+
+def membership_row(name: str, record: Record) -> str:
+    """What the same audit found about membership."""
+    found = record.membership
+    assert found is not None and found.dataset_inference is not None
+    best, sets = max(found.attacks, key=lambda attack: attack.auc.value or 0.0), found.dataset_inference
+    answer = sets.outcome if sets.p_value is None else f"{sets.outcome} (p = {sets.p_value:.3g})"
+    caught = "no size tested" if sets.caught_at_5pct is None else str(sets.caught_at_5pct)
+    cells = (
+        f"`{name}`", f"{best.name} {estimate_text(best.auc)}", estimate_text(best.tpr_at_1pct_fpr, share=True),
+        f"{found.blind_auc.value:.3f}", answer, caught,
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def planted(name: str, record: Record, primary: Competition) -> str:
+    """How many of the images that the checkpoint was made to memorise, or of its canaries, are among the copies."""
+    if record.canaries is not None:
+        return f"{record.canaries.certified} of {sum(tier.included for tier in record.canaries.tiers)} canaries"
+    wanted = truth(name)
+    return f"{len(certified(primary) & wanted)} of {len(wanted)}" if wanted else "none planted"
 
 
 def certified(competition: Competition) -> set[str]:
