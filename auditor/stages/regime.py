@@ -34,7 +34,7 @@ from auditor.store.run_directory import RunDirectory
 
 NAME = "checkpoint"
 MOST_BYTES = 2 * 1024**3  # of memorizer points and their search index; beyond, `auditor compare` on a larger machine
-EXACT_BYTES, INDEXED_BYTES = 8, 16  # per number: points in float64, and a search index beside them
+EXACT_BYTES, INDEXED_BYTES = 4, 8  # per number: points in float32, and a search index beside them
 
 
 def regime_of(
