@@ -22,6 +22,7 @@ from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership.further import further_evaluations, reported_attacks
 from auditor.stages.membership.power import power_of
 from auditor.stages.membership.scores import swept
+from auditor.stages.regime import MOST_BYTES, memorizer_bytes
 from auditor.stats.bounds import simultaneous_bounds
 from auditor.stats.power import (
     competition_floor,
@@ -71,6 +72,7 @@ class Plan(Part):
     membership_evaluations: int
     seconds: float
     memory_bytes: int
+    memory_growth: str  # with the training set
     disk_bytes: int
 
     def lines(self) -> list[Line]:
@@ -109,7 +111,7 @@ class Plan(Part):
                 f"{self.control_evaluations:,} for its negative control",
             ),
             Line("time", f"about {_duration(self.seconds)} on this machine, without searches"),
-            Line("memory", f"about {self.memory_bytes / 1e9:.1f} GB; each further training image adds 200 bytes"),
+            Line("memory", f"about {self.memory_bytes / 1e9:.1f} GB; {self.memory_growth}"),
             Line("disk", f"about {self.disk_bytes / 1e6:,.0f} MB in the run directory"),
         ]
 
@@ -135,6 +137,8 @@ def plan(config: AuditConfig) -> Plan:
     generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps)
     attacked = per_image * (members + sizes.membership)
     images = len(inputs.train.digests) + len(inputs.holdout.digests) + generation.probes
+    needed = memorizer_bytes(inputs) if config.regime.probes else 0
+    memorizer = needed if needed <= MOST_BYTES else 0
     vectors = sum(encoder.spec.dim for encoder in inputs.encoders) * 4 * images
     return Plan(
         checkpoint_digest=inputs.scan.digest,
@@ -161,7 +165,8 @@ def plan(config: AuditConfig) -> Plan:
         generation_evaluations=generated,
         membership_evaluations=attacked,
         seconds=per_sample * (generated + attacked + controlled) + images * per_embedding,
-        memory_bytes=estimate_memory(inputs, generation.probes),
+        memory_bytes=estimate_memory(inputs, generation.probes) + memorizer,
+        memory_growth=growth_with_training(memorizer),
         disk_bytes=2 * vectors + generation.probes * int(np.prod(inputs.checkpoint.codec.pixel_shape)),
     )
 
@@ -189,6 +194,13 @@ def estimate_memory(inputs: Inputs, probes: int) -> int:
     images = len(inputs.train.digests) + len(inputs.holdout.digests)
     dim = max(encoder.spec.dim for encoder in inputs.encoders)
     return peak + 4 * dim * (probes + min(images, BLOCK_ROWS)) + 200 * images
+
+
+def growth_with_training(memorizer: int) -> str:
+    """How memory grows with the training set, in words."""
+    if memorizer:
+        return "each further training image adds 200 bytes and, up to 2 GiB, its numbers for the regime's memorizer"
+    return "each further training image adds 200 bytes"
 
 
 def measure_encoders(inputs: Inputs, batch: int = 64) -> float:

@@ -1,4 +1,4 @@
-"""The regime in an audit: there by default, left out on request, open where the memorizer does not fit or sets differ."""
+"""The regime in an audit: there by default, left out on request, open where the memorizer does not fit."""
 
 from __future__ import annotations
 
