@@ -243,8 +243,8 @@ def test_a_held_out_set_of_another_origin_withholds_the_verdict(
     assert sum("origin of the images" in note for note in same.notes) == 2
 
 
-@pytest.mark.parametrize(("held_out", "control"), [(96, 96), (90, 90), (80, 0)])
-def test_nine_tenths_as_many_held_out_images_are_a_control(folder: Path, tmp_path: Path, held_out: int, control: int):
+@pytest.mark.parametrize(("held_out", "control"), [(96, 96), (60, 60), (47, 0)])
+def test_half_as_many_held_out_images_are_a_control(folder: Path, tmp_path: Path, held_out: int, control: int):
     ids = sorted(path.stem for path in (folder / "holdout").iterdir())[:held_out]
     (tmp_path / "held.txt").write_text("\n".join(ids))
     geometry = Geometry(1, 8, 8)
@@ -253,6 +253,20 @@ def test_nine_tenths_as_many_held_out_images_are_a_control(folder: Path, tmp_pat
     chosen = control_ids(train, holdout, "seed")
     assert len(chosen) == len(set(chosen)) == control
     assert set(chosen) <= set(ids)
+
+
+@pytest.mark.parametrize(("held_out", "calibrated"), [(96, True), (60, False)])
+def test_the_calibrated_gl_score_takes_sets_of_one_size(
+    folder: Path, tmp_path: Path, held_out: int, calibrated: bool
+) -> None:
+    ids = sorted(path.stem for path in (folder / "holdout").iterdir())[:held_out]
+    (tmp_path / "held.txt").write_text("\n".join(ids))
+    data = {"holdout": str(folder / "holdout"), "holdout_ids": str(tmp_path / "held.txt"), "split": "group"}
+    generation = {"probes": 200, "steps": 2, "batch_size": 50, "salt": "micro"}
+    found = compare(micro_comparison(folder, data=data, generation=generation, tasks={}), tmp_path / "run")
+    of_all = next(agreement for agreement in found.memorizer if agreement.column == "other")  # 96 training images
+    assert (of_all.gl.value is not None) == calibrated
+    assert of_all.p_value.value is not None
 
 
 def test_class_conditional_checkpoints_are_asked_the_same_classes(folder: Path, tmp_path: Path):

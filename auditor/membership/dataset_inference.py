@@ -96,7 +96,10 @@ def infer(suspects: Evidence, heldout: Evidence, seed: str, *, listed: bool) -> 
 def conclude(p_value: float, blind_p_value: float, familiarity: float) -> tuple[str, str]:
     """The outcome, and why in a sentence."""
     if p_value > CONVICTION:
-        return "not shown", "The checkpoint treats the suspect records as it treats records it never saw."
+        return "not shown", (
+            f"The checkpoint does not treat these records clearly unlike records it never saw: p = {p_value:.3g}, and "
+            f"{CONVICTION:g} is asked for."
+        )
     if blind_p_value <= SUSPICION:
         return "withheld", (
             "The two sets can be told apart, but the images alone tell them apart as well: they may differ in origin."

@@ -23,7 +23,8 @@ from auditor.store.comparison import Column, Kind
 from auditor.store.digest import value_digest
 from auditor.store.run_directory import RunDirectory
 
-LEAST_CONTROL = 0.9  # of the training set's distinct images must be there as held-out ones
+LEAST_CONTROL = 0.5  # of the training set's distinct images must be there as held-out ones
+SAME_SIZE = 0.9  # from this share on the two sets count as equally large
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,9 @@ def generation_config(config: ComparisonConfig, sampler: SamplerName) -> Generat
 def control_ids(train: Images, holdout: Images | None, seed: str) -> list[str]:
     """As many distinct held-out images as there are distinct training ones, at random; none if there are too few.
 
-    Sets of one size are often short of each other by a few repeats, so nine tenths of them suffice: the sign test
-    allows for the difference, and the nearest of a tenth fewer images is hardly less near, which can only make the
-    calibrated GL score lower. They are repeated as the training images are, so that both memorizers favour some images
-    equally. Images that also stand in the training set do not serve.
+    Half as many suffice: the sign test allows for the difference in size, at the price of power. They are repeated as
+    the training images are, so that both memorizers favour some images equally. Images that also stand in the training
+    set do not serve.
     """
     if holdout is None:
         return []

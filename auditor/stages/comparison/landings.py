@@ -18,7 +18,7 @@ from auditor.regime.clusters import cluster_shares
 from auditor.regime.gl import gl_published, gl_score, nearest_similarity, plausible
 from auditor.regime.landing import Landing, item_of, land
 from auditor.search.outside import nearest_outside_group
-from auditor.stages.comparison.columns import Answers, MadeColumn
+from auditor.stages.comparison.columns import SAME_SIZE, Answers, MadeColumn
 from auditor.stages.comparison.decided import Decided
 from auditor.stages.comparison.real_images import RealImages, captions_of, clusters_of
 from auditor.stages.comparison.reproduce import EmbeddedColumns
@@ -121,11 +121,14 @@ class Judge:
         assert self.answer.control is not None
         rows = np.unique(self.real.rows_of_holdout(self.answer.control_ids))
         vectors = np.ascontiguousarray(self.real.pool.embeddings[rows])
-        return {
+        found: dict[str, NDArray[Any]] = {
             "control": item_of(self.vectors(self.answer.control), vectors, group[rows]),
             "control_rows": rows,
-            "to_control": nearest_similarity(own, vectors),
         }
+        # the nearest of fewer images is less near: a calibrated threshold takes sets of one size
+        if len(rows) >= SAME_SIZE * self.real.train.info.distinct:
+            found["to_control"] = nearest_similarity(own, vectors)
+        return found
 
     def _between_real(self, group: NDArray[np.int64]) -> NDArray[np.float64]:
         """Held-out images' similarity to their nearest other real image, an evenly spaced sample of them."""
