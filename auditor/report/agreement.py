@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from auditor.policy.validity import SPLIT_CHECKS
 from auditor.report import story
-from auditor.store.membership import Membership
+from auditor.store.membership import Attack, Membership
 from auditor.store.record import Record
 from auditor.store.wording import attack_name
 
@@ -93,12 +94,27 @@ def _membership(record: Record) -> Iterator[Said]:
     best = story.strongest(found)
     if found is None or best is None:
         return
-    excess, auc = best.excess_over_blind, best.auc
-    known = auc.lower is not None and excess.lower is not None
-    told = known and (auc.lower or 0) > 0.5 and (excess.lower or 0) > 0
-    name = f"{attack_name(best.name)}: AUC {story.estimate_text(auc)}, beyond blind {story.estimate_text(excess)}"
-    yield Said("membership", "exposes" if told else "no sign" if known else "open", name)
+    unlike = [check.title for check in record.checks if check.id in SPLIT_CHECKS and check.status == "failed"]
+    if unlike:
+        yield Said("membership", "open", f"the two sets differ by themselves: {unlike[0].lower()}, failed")
+        return
+    telling = [attack for attack in found.attacks if _tells(attack)]
+    shown = max(telling, key=lambda attack: attack.auc.value or 0.0, default=best)
+    blunt = shown.auc.lower is None or (found.power is not None and found.power.detectable_auc is None)
+    sign: Sign = "exposes" if telling else "open" if blunt else "no sign"
+    why = (
+        f"{attack_name(shown.name)}: AUC {story.estimate_text(shown.auc)}, beyond blind "
+        f"{story.estimate_text(shown.excess_over_blind)}, TPR at 1% FPR "
+        f"{story.estimate_text(shown.tpr_at_1pct_fpr, share=True)}"
+    )
+    yield Said("membership", sign, why)
     yield from _dataset_inference(found)
+
+
+def _tells(attack: Attack) -> bool:
+    """Whether an attack knows more than the images alone: on average, or of a few members at 1% false positives."""
+    average = (attack.auc.lower or 0) > 0.5 and (attack.excess_over_blind.lower or 0) > 0
+    return average or (attack.tpr_at_1pct_fpr.lower or 0) > 0.01
 
 
 def _dataset_inference(membership: Membership) -> Iterator[Said]:

@@ -7,7 +7,7 @@ from auditor.store.parts import Estimate
 from auditor.store.record import Record
 from auditor.store.regime import CheckpointRegime
 from tests.comparisons import landings, verdict
-from tests.records import attack, competition, membership, record
+from tests.records import attack, checks, competition, membership, record, share
 from tests.report.test_canaries import LEAKS, SILENT
 
 
@@ -56,6 +56,18 @@ def test_agreement_either_way_is_called_so() -> None:
 def test_canaries_take_a_side() -> None:
     leaking, silent = (told(record(canaries=found))[0]["canaries"] for found in (LEAKS, SILENT))
     assert (leaking, silent) == ("exposes", "no sign")
+
+
+def test_a_few_members_recognised_outright_are_exposure_though_the_average_is_not() -> None:
+    tail = attack(auc=0.51, excess=0.0).model_copy(update={"tpr_at_1pct_fpr": share("TPR at 1% FPR", 64, 700)})
+    signs, _ = told(record(membership=membership(attack(auc=0.52, excess=0.0), tail)))
+    assert signs["membership"] == "exposes"
+
+
+def test_membership_takes_no_side_where_the_sets_differ_by_themselves() -> None:
+    strong = membership(attack(auc=0.9, excess=0.4))
+    assert told(record(membership=strong, checks=checks(blind="failed")))[0]["membership"] == "open"
+    assert told(record(membership=strong, checks=checks()))[0]["membership"] == "exposes"
 
 
 def test_what_could_not_be_told_is_open_and_takes_no_side() -> None:
