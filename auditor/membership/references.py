@@ -113,25 +113,54 @@ def rmia(
     return scores
 
 
-def balanced(trained: Flags, ids: list[str], seed: str) -> Flags:
-    """Which references count for each image: of those that did not train on it, equally many for all, Bool[R N].
+def levelled(references: Floats, trained: Flags, population: Flags) -> Floats:
+    """The references on one level: each moved so that its mean over the population is the mean of all, Float64[R N].
 
-    Where references were trained on random parts of the training set, a member is left with those that missed it and
-    a non-member with all of them. More references mean a steadier mean, and other ones another mean; so everyone gets
-    as many as the image with the fewest, chosen at random for each image by its id.
+    A reference that fits everything better or worse is otherwise told by which images it counts for. Only population
+    images that it did not train on set its level; one that trained on all of them stays where it is.
+
+    Args:
+      references, trained: See above.
+      population: Bool[N], non-members of the calibration slice.
+    """
+    counted = population & ~trained
+    held = counted.any(1)
+    if not held.any():
+        return references
+    level = np.where(counted, references, 0).sum(1) / np.maximum(counted.sum(1), 1)
+    return references - np.where(held, level - level[held].mean(), 0)[:, None]
+
+
+def balanced(trained: Flags, is_member: Flags, ids: list[str], seed: str) -> Flags:
+    """Which references count for each image, alike for members and non-members: Bool[R N].
+
+    Where references were trained on parts of the training set, a member is left with those that missed it and a
+    non-member with all of them. Others mean another level, and more of them a steadier mean. So every image is treated
+    as if its references had also trained on what those of an image of the other side did, drawn at random, and of the
+    references left everyone gets as many as the image with the fewest, chosen at random for each by its id: on both
+    sides, the same sets are counted equally often. Where that would leave too few for an attack, only the numbers are
+    made equal, and the level is all that :func:`levelled` takes out.
 
     Args:
       trained: Bool[R N].
+      is_member: Bool[N].
       ids: Of the images.
       seed: The audit's root seed.
     """
-    fewest = int((~trained).sum(0).min())
-    if fewest == len(trained):
-        return ~trained
+    order = sorted(range(len(ids)), key=lambda column: (ids[column], is_member[column]))
+    sides = [np.array([column for column in order if is_member[column] == side], np.int64) for side in (True, False)]
+    left, excluded = int((~trained).sum(0).min()), trained.copy()
+    draws = [generator(seed, f"membership/references/{name}") for name in ids]
+    for column, (draw, member) in enumerate(zip(draws, is_member, strict=True)):
+        others = sides[int(member)]
+        if len(others):
+            excluded[:, column] |= trained[:, others[draw.integers(len(others))]]
+    if (~excluded).sum(0).min() < min(left, LEAST_REFERENCES):
+        excluded = trained
+    fewest = int((~excluded).sum(0).min())
     used = np.zeros_like(trained)
-    for column, name in enumerate(ids):
-        outside = np.flatnonzero(~trained[:, column])
-        used[generator(seed, f"membership/references/{name}").permutation(outside)[:fewest], column] = True
+    for column, draw in enumerate(draws):
+        used[draw.permutation(np.flatnonzero(~excluded[:, column]))[:fewest], column] = True
     return used
 
 

@@ -17,7 +17,7 @@ from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.sweep import samples_of, sweep
 from auditor.membership import ATTACKS
 from auditor.membership.base import noised, training_time
-from auditor.membership.references import balanced, difference, lira, relative_difference, rmia
+from auditor.membership.references import balanced, difference, levelled, lira, relative_difference, rmia
 from auditor.probes import choose
 from auditor.stats.delong import auc_interval
 
@@ -224,6 +224,9 @@ def test_references_find_what_the_fine_tune_saw_and_nothing_else(which, finetune
             assert null.lower < 0.5 < null.upper
 
 
+FIRST_HALF = np.arange(800) < 400  # members
+
+
 def shadow_study(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """Nothing to find: 6 references of very unlike levels, each trained on a random half of the 400 members."""
     order = np.argsort(draw.random((6, 400)), axis=0) < 3
@@ -238,7 +241,7 @@ def test_members_and_nonmembers_get_equally_many_references():
     Shares of 400 members above the 4 highest of 400 non-members: expected 1%, sd 0.7% for either count.
     """
     score, others, trained, ids = shadow_study(np.random.default_rng(0))
-    used = balanced(trained, ids, SEED)
+    used = balanced(trained, FIRST_HALF, ids, SEED)
     assert (used.sum(0) == 3).all() and not (used & trained).any()
 
     def tail(counted: np.ndarray) -> float:
@@ -249,13 +252,95 @@ def test_members_and_nonmembers_get_equally_many_references():
     assert tail(~trained) > 0.2
 
 
-def test_the_choice_of_references_depends_on_the_image_alone():
+def test_the_choice_of_references_depends_on_the_images_and_not_on_their_order():
     _, _, trained, ids = shadow_study(np.random.default_rng(1))
-    used = balanced(trained, ids, SEED)
-    backwards = balanced(trained[:, ::-1], ids[::-1], SEED)
+    used = balanced(trained, FIRST_HALF, ids, SEED)
+    backwards = balanced(trained[:, ::-1], FIRST_HALF[::-1], ids[::-1], SEED)
     assert np.array_equal(backwards[:, ::-1], used)
-    assert not np.array_equal(balanced(trained, ids, "another seed"), used)
-    assert balanced(np.zeros((3, 800), bool), ids, SEED).all()
+    assert not np.array_equal(balanced(trained, FIRST_HALF, ids, "another seed"), used)
+    assert balanced(np.zeros((3, 800), bool), FIRST_HALF, ids, SEED).all()
+
+
+def test_both_sides_count_the_same_references_equally_often():
+    """Reference 0 knows nine in ten members, reference 5 nine in ten non-members."""
+    draw = np.random.default_rng(2)
+    shares = np.array([[0.9, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0.9]])
+    trained = draw.random((6, 800)) < np.where(FIRST_HALF, shares[:, :1], shares[:, 1:])
+    used = balanced(trained, FIRST_HALF, [f"image-{column}" for column in range(800)], SEED)
+    assert (used.sum(0) == 4).all() and not (used & trained).any()
+    # at most a tenth of 400 counts either reference, sd 1.5%; of their own, non-members would count 0 in over half
+    assert np.abs(used[:, :400].mean(1) - used[:, 400:].mean(1)).max() < 0.1
+    assert used[[0, 5]].mean() < 0.12
+
+
+def test_where_both_sides_are_known_to_half_of_few_references_only_numbers_are_equal():
+    trained = np.tile(np.eye(4, dtype=bool)[:, :2].repeat(2, 1), 200)  # 0 or 1, never both; two others are left
+    trained[2:] = ~trained[:2]
+    used = balanced(trained, FIRST_HALF, [f"image-{column}" for column in range(800)], SEED)
+    assert (used == ~trained).all()
+
+
+def test_levels_of_references_are_set_by_held_out_images_that_they_did_not_train_on():
+    """Reference 1 lies 3 higher, and 5 higher still on what it trained on; reference 2 trained on the population."""
+    image = np.random.default_rng(3).normal(size=10)
+    population, trained = np.arange(10) >= 6, np.zeros((3, 10), bool)
+    trained[1, [0, 6]], trained[2, 6:] = True, True
+    references = np.array([image, image + 3 + 5 * trained[1], image])
+    found = levelled(references, trained, population)
+    outside = ~trained[1] & (np.arange(10) != 6)
+    first, second = image[6:].mean(), image[7:].mean() + 3  # image 6 says nothing of reference 1
+    middle = (first + second) / 2
+    assert found[0] == pytest.approx(image + middle - first)
+    assert found[1, outside] == pytest.approx(image[outside] + 3 + middle - second)
+    assert found[1, 0] - found[1, 1] == pytest.approx(image[0] - image[1] + 5)
+    assert np.array_equal(found[2], image)
+
+
+UNLIKE = [((0.004, 0, 0), (1, 0, 0)), ((0.002, 0, 0), (1, 0, 0)), ((0.004, 0, 0, 0), (0.9, 0, 0, 0))]
+
+
+def unlike(levels: tuple[float, ...], shares: tuple[float, ...], added: float, *, repaired: bool) -> dict[str, float]:
+    """AUC by attack of 667 reported members that score ``added`` higher, mean of five studies.
+
+    References of their own levels know shares of the members, and gain nothing by it. The loss has mean 0.1 and spreads
+    by 0.02 with the image, by 0.002 with the network.
+    """
+    found: dict[str, list[float]] = {}
+    is_member, calibrates = np.arange(2000) < 1000, np.arange(2000) % 1000 < 333
+    for study in range(5):
+        draw = np.random.default_rng(study)
+        trained = np.array([is_member & (draw.random(2000) < share) for share in shares])
+        hard = draw.normal(0.1, 0.02, 2000)
+        score = added * is_member - hard - draw.normal(0, 0.002, 2000)
+        others = np.array([level - hard - draw.normal(0, 0.002, 2000) for level in levels])
+        population = calibrates & ~is_member
+        used = ~trained
+        if repaired:
+            used = balanced(trained, is_member, [f"image-{column}" for column in range(2000)], SEED)
+            others = levelled(others, trained, population)
+        attacks = {"lira": lira(score, others, trained, used), "rmia": rmia(score, others, trained, used, population)}
+        for name, variants in attacks.items():
+            x = variants["offline"]
+            found.setdefault(name, []).append(area(x[is_member & ~calibrates], x[~is_member & ~calibrates]))
+    return {name: float(np.mean(areas)) for name, areas in found.items()}
+
+
+@pytest.mark.parametrize(("levels", "shares"), UNLIKE)
+def test_a_reference_of_another_level_that_knows_the_members_accuses_nobody(levels, shares):
+    """0.016 / sqrt(5) = 0.007 is the deviation of an AUC; with all references that missed an image, it is biased."""
+    for area_of in unlike(levels, shares, 0, repaired=True).values():
+        assert abs(area_of - 0.5) < 0.025
+    assert max(unlike(levels, shares, 0, repaired=False).values()) > 0.55
+
+
+@pytest.mark.parametrize(("levels", "shares"), UNLIKE)
+def test_members_are_found_past_references_of_unlike_levels(levels, shares):
+    """The power control: beside deviations of sqrt(1 + 1 / 2) 0.002 on either side, 0.004 is an AUC of 0.88.
+
+    RMIA's ratio keeps part of an image's hardness (a = 0.3), which spreads ten times as far.
+    """
+    found = unlike(levels, shares, 0.004, repaired=True)
+    assert found["lira"] > 0.84 and found["rmia"] > 0.55
 
 
 def test_too_few_references_are_refused():

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from auditor.config import AuditConfig
 from auditor.diffusion.score_table import ScoreTable, align, extend
 from auditor.membership.evaluate import Side
-from auditor.membership.references import LEAST_REFERENCES, balanced, difference, lira, relative_difference, rmia
+from auditor.membership.references import (
+    LEAST_REFERENCES,
+    balanced,
+    difference,
+    levelled,
+    lira,
+    relative_difference,
+    rmia,
+)
 from auditor.progress import Progress
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.membership.scores import attack, swept
@@ -133,7 +141,8 @@ def against_references(
     """
     ids = [name for side in sides for name in side.table.ids]
     trained = np.array([[name in known for name in ids] for known in listed])
-    used = balanced(trained, ids, seed)
+    is_member = np.arange(len(ids)) < len(sides[0].table.ids)
+    used = balanced(trained, is_member, ids, seed)
     count = int(used.sum(0).min())
     population = np.concatenate([np.zeros(len(sides[0].table.ids), bool), sides[1].calibration])
     scores: Scores = {}
@@ -145,6 +154,7 @@ def against_references(
                 for place in range(len(listed))
             ]
         )
+        others = levelled(others, trained, population)
         if count >= LEAST_REFERENCES:
             found = lira(own, others, trained, used)
             scores.setdefault("lira", {}).update({f"{variant}, {form}": x for form, x in found.items()})
