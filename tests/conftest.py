@@ -22,7 +22,7 @@ torch.use_deterministic_algorithms(True)
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fixtures() -> Path:
     """The folder of committed images and checkpoints."""
     return FIXTURES
