@@ -15,20 +15,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditor.membership.combined import robust_scale
+from auditor.membership.set_conclusion import conclude, conclude_under, grounds
 from auditor.probes import generator
 from auditor.stats.cross_validated import cross_validated_test
 from auditor.stats.roc import auc
-from auditor.store.membership import DatasetInference, SetSize
+from auditor.store.membership import DatasetInference, SetControl, SetSize
 
 LEAST = 20  # suspects, and held-out records; fewer leave four a fold
 MOST = 2_000  # of either, drawn at random: enough for a difference of a twelfth of a standard deviation
-CONVICTION = 0.01  # largest p-value at which a set counts as used
-SUSPICION = 0.05  # largest blind p-value at which that conclusion is withheld
 PERMUTATIONS = 999
 SIZES = (20, 50, 100, 200, 400, 800)
 SUBSETS = 100  # drawn per size
@@ -49,7 +49,24 @@ class Evidence:
     blind: NDArray[np.float64]
 
 
-def infer(suspects: Evidence, heldout: Evidence, seed: str, *, listed: bool) -> DatasetInference:
+@dataclass(frozen=True)
+class Looks:
+    """What is known of the two sets without the checkpoint, beside the blind signals.
+
+    Attributes:
+      split: How the held-out set was drawn from what is now the training set and it.
+      shift_p_value: Of the two-sample test of images and embeddings; None = not made.
+      blind_check_p_value: Of the blind classifier's check; None = not made.
+    """
+
+    split: Literal["group", "image", "unknown"] = "unknown"
+    shift_p_value: float | None = None
+    blind_check_p_value: float | None = None
+
+
+def infer(
+    suspects: Evidence, heldout: Evidence, seed: str, *, listed: bool, looks: Looks | None = None
+) -> DatasetInference:
     """The test of all suspects, its blind counterpart, and the sizes at which such a set would have been caught.
 
     Args:
@@ -57,11 +74,14 @@ def infer(suspects: Evidence, heldout: Evidence, seed: str, *, listed: bool) -> 
       heldout: Records of the same origin that were not.
       seed: The audit's root seed, for folds, permutations and subsets.
       listed: Whether the suspects were named, or are the members that the audit tests.
+      looks: What else the images say; None = nothing, and an unknown split.
 
     Returns:
-      "used" where p <= 0.01, no such difference shows in the images alone (blind p > 0.05), and the suspects are the
-      more familiar ones to the checkpoint; "withheld" where only the first holds; "not tested" below 20 records.
+      "used" where p <= 0.01, no such difference shows in the images alone (each p > 0.05), and the suspects are the
+      more familiar ones to the checkpoint; "withheld" where only the first holds; "not tested" below 20 records. Sets
+      of unlike difficulty can pass all of this; :func:`confirm` asks a network that knows neither.
     """
+    looks = looks or Looks()
     counts = {
         "suspects": len(suspects.signals), "heldout": len(heldout.signals), "listed": listed,
         "signals": suspects.signals.shape[1],
@@ -76,7 +96,12 @@ def infer(suspects: Evidence, heldout: Evidence, seed: str, *, listed: bool) -> 
     blind_p_value = _p_value(suspects.blind, heldout.blind, seed, "blind")
     pairs = zip(suspects.signals.T, heldout.signals.T, strict=True)
     familiarity = float(np.mean([auc(ours, theirs) for ours, theirs in pairs]))
-    outcome, statement = conclude(p_value, blind_p_value, familiarity)
+    without = {
+        "the same test on their statistics": blind_p_value, "the two-sample test": looks.shift_p_value,
+        "the blind classifier": looks.blind_check_p_value,
+    }  # fmt: skip
+    seen = {what: p for what, p in without.items() if p is not None}
+    outcome, statement = conclude(p_value, seen, familiarity, grounds(listed, looks.split))
     sizes = power_by_size(suspects.signals, heldout.signals, seed)
     return DatasetInference(
         **counts,
@@ -84,6 +109,8 @@ def infer(suspects: Evidence, heldout: Evidence, seed: str, *, listed: bool) -> 
         statement=statement,
         p_value=p_value,
         blind_p_value=blind_p_value,
+        shift_p_value=looks.shift_p_value,
+        blind_check_p_value=looks.blind_check_p_value,
         familiarity=familiarity,
         permutations=PERMUTATIONS,
         sizes=sizes,
@@ -93,24 +120,25 @@ def infer(suspects: Evidence, heldout: Evidence, seed: str, *, listed: bool) -> 
     )
 
 
-def conclude(p_value: float, blind_p_value: float, familiarity: float) -> tuple[str, str]:
-    """The outcome, and why in a sentence."""
-    if p_value > CONVICTION:
-        return "not shown", (
-            f"The checkpoint does not treat these records clearly unlike records it never saw: p = {p_value:.3g}, and "
-            f"{CONVICTION:g} is asked for."
-        )
-    if blind_p_value <= SUSPICION:
-        return "withheld", (
-            "The two sets can be told apart, but the images alone tell them apart as well: they may differ in origin."
-        )
-    if familiarity <= 0.5:
-        return "withheld", (
-            "The two sets can be told apart, but the suspect records are not the more familiar ones to the checkpoint."
-        )
-    return "used", (
-        "The checkpoint treats the suspect records unlike records it never saw, and the images alone do not explain it."
-    )
+def confirm(
+    found: DatasetInference, suspects: NDArray[np.float64], heldout: NDArray[np.float64], seed: str, network: str
+) -> DatasetInference:
+    """The answer after the same test under a network that knows neither set; only "used" is put to it.
+
+    Where the sets differ by nature, easier images on one side, such a network tells them apart as well. It may see less
+    than the audited one, so that its silence supports "used" and does not prove it.
+
+    Args:
+      found: What :func:`infer` said, or this function of another network.
+      suspects: Float64[N D], the signals under that network; so for ``heldout``.
+      network: What it is, such as "the unrelated checkpoint".
+    """
+    if found.outcome != "used":
+        return found
+    control = SetControl(network=network, p_value=_p_value(suspects, heldout, seed, f"under {network}"))
+    controls = [*found.controls, control]
+    outcome, statement = conclude_under(controls)
+    return found.model_copy(update={"outcome": outcome, "statement": statement, "controls": controls})
 
 
 def power_by_size(suspects: NDArray[np.float64], heldout: NDArray[np.float64], seed: str) -> list[SetSize]:

@@ -74,6 +74,13 @@ class SetSize(Part):
     caught_at_1pct: float
 
 
+class SetControl(Part):
+    """The same test of a set under a network that is taken to know neither side."""
+
+    network: str
+    p_value: float
+
+
 class DatasetInference(Part):
     """Whether a whole set of records was used, tested against held-out records of the same origin."""
 
@@ -85,6 +92,10 @@ class DatasetInference(Part):
     statement: str  # why, in a sentence
     p_value: float | None = None  # one-sided; labels permuted through the whole cross-validation
     blind_p_value: float | None = None  # the same test on the images alone
+    shift_p_value: float | None = None  # of the two-sample test of images and embeddings, these two sets'
+    blind_check_p_value: float | None = None  # of the blind classifier's check, likewise
+    controls: list[SetControl] = []  # networks asked where the set would count as used, until one tells them apart
+    control_evaluations: int = 0  # spent on those
     familiarity: float | None = None  # mean AUC of the signals: above 0.5, suspects are the more familiar ones
     permutations: int = 0
     sizes: list[SetSize] = []  # ascending; empty where there are fewer than 40 records

@@ -9,7 +9,15 @@ import pytest
 from scipy.stats import binom, kstest
 
 from auditor.membership.combined import robust_scale, signals_of
-from auditor.membership.dataset_inference import Evidence, conclude, infer, power_by_size, smallest_size
+from auditor.membership.dataset_inference import (
+    Evidence,
+    Looks,
+    confirm,
+    infer,
+    power_by_size,
+    smallest_size,
+)
+from auditor.membership.set_conclusion import conclude, grounds
 from auditor.stats.cross_validated import cross_validated_test
 from tests.swept import swept
 
@@ -126,10 +134,79 @@ def test_suspects_that_are_less_familiar_are_not_called_used(heldout: Evidence):
 
 
 def test_conclusions_at_their_limits():
-    assert conclude(0.01, 0.051, 0.501)[0] == "used"
-    assert conclude(0.011, 0.9, 0.9)[0] == "not shown"
-    assert conclude(0.01, 0.05, 0.9)[0] == "withheld"
-    assert conclude(0.01, 0.9, 0.5)[0] == "withheld"
+    assert conclude(0.01, {"blind": 0.051}, 0.501, "") == ("used", conclude(0.01, {}, 0.501, "")[1])
+    assert conclude(0.011, {"blind": 0.9}, 0.9, "")[0] == "not shown"
+    assert conclude(0.01, {"blind": 0.05}, 0.9, "")[0] == "withheld"
+    assert conclude(0.01, {"blind": 0.9}, 0.5, "")[0] == "withheld"
+    outcome, statement = conclude(0.01, {"blind": 0.9, "shift": 0.05}, 0.9, "")
+    assert outcome == "withheld" and "shift: p = 0.05" in statement and "blind" not in statement
+
+
+@pytest.mark.parametrize(
+    "looks", [Looks(shift_p_value=0.04, blind_check_p_value=0.5), Looks(shift_p_value=0.5, blind_check_p_value=0.04)]
+)
+def test_a_shift_or_a_blind_classifier_withholds_it(looks: Looks):
+    found = infer(*difficult(0, used=0.5, harder=0)[0], "seed", listed=False, looks=looks)
+    assert found.p_value <= 0.01 and found.blind_p_value > 0.05
+    assert found.outcome == "withheld" and "p = 0.04" in found.statement
+    assert infer(*difficult(0, used=0.5, harder=0)[0], "seed", listed=False).outcome == "used"
+
+
+def test_what_it_rests_on_is_said_and_how_the_split_was_drawn():
+    told = {(listed, split): grounds(listed, split) for listed in (True, False) for split in ("group", "unknown")}
+    for (listed, split), ground in told.items():
+        assert "assumption" in ground and "cannot prove it" in ground and "explain" not in ground
+        assert ("listed records were chosen" in ground) == listed
+        assert ("unknown" in ground) == (split == "unknown")
+    assert "auditor split" in told[False, "group"]
+
+
+Pair = tuple[Evidence, Evidence]
+
+
+def difficult(study: int, *, used: float, harder: float) -> tuple[Pair, tuple[np.ndarray, np.ndarray]]:
+    """150 suspects and as many others: evidence under the audited network, and signals under an unrelated one.
+
+    Eight signals fall with an image's hardness, by half of their variance, under either network. Others are ``harder``
+    by as many standard deviations; the audited network raises a suspect's signals by ``used``. Twenty statistics of the
+    images know nothing of it.
+    """
+    draw, sets = np.random.default_rng(study), []
+    for raised, shift in ((used, 0.0), (0.0, harder)):
+        hardness = draw.normal(shift, 1, (150, 1))
+        own, other = (np.sqrt(0.5) * (draw.normal(size=(150, 8)) - hardness) for _ in range(2))
+        sets.append((Evidence(own + raised, draw.normal(size=(150, 20))), other))
+    return (sets[0][0], sets[1][0]), (sets[0][1], sets[1][1])
+
+
+def test_sets_of_unlike_difficulty_are_withheld_where_an_unrelated_network_sees_it_too():
+    """Innocent suspects, easier by 0.6 deviations, pass the images alone; without such a network most are convicted.
+
+    The power control: suspects as hard as the others, whose signals the checkpoint raised, stay "used".
+    """
+    outcomes: dict[str, list[tuple[str, str]]] = {"easier": [], "used": []}
+    for study in range(10):
+        for name, plant in (("easier", {"used": 0, "harder": 0.6}), ("used", {"used": 0.6, "harder": 0})):
+            evidence, other = difficult(study, **plant)
+            found = infer(*evidence, f"study {study}", listed=True)
+            asked = confirm(found, *other, f"study {study}", "the unrelated checkpoint")
+            outcomes[name].append((found.outcome, asked.outcome))
+            assert [control.network for control in asked.controls] == ["the unrelated checkpoint"] * (
+                found.outcome == "used"
+            )
+    assert sum(before == "used" for before, _ in outcomes["easier"]) >= 7
+    assert all(after == "withheld" for before, after in outcomes["easier"] if before == "used")
+    assert sum(after == "used" for _, after in outcomes["used"]) >= 7
+
+
+def test_an_answer_that_a_network_confirms_names_it():
+    evidence, other = difficult(1, used=0.8, harder=0)
+    found = confirm(infer(*evidence, "seed", listed=False), *other, "seed", "the unrelated checkpoint")
+    assert found.outcome == "used" and found.controls[0].p_value > 0.05
+    assert "the unrelated checkpoint (p =" in found.statement and "assumption" not in found.statement
+    again = confirm(found, *difficult(1, used=0, harder=0.8)[1], "seed", "base")
+    assert again.outcome == "withheld" and "base tells them apart as well" in again.statement
+    assert confirm(again, *other, "seed", "third") == again
 
 
 def test_fewer_than_twenty_records_are_not_tested(heldout: Evidence):

@@ -9,8 +9,10 @@ import pytest
 import auditor
 from auditor.checkpoint.load import load
 from auditor.checkpoint.scan import scan
+from auditor.config import validate
 from auditor.errors import ConfigError
 from auditor.stages.control import open_control
+from tests.conftest import FIXTURES
 from tests.micro import micro_config, write_checkpoint, write_micro_inputs
 
 
@@ -54,3 +56,26 @@ def test_an_unrelated_checkpoint_is_attacked_in_its_place(folder: Path) -> None:
     moved = micro_config(folder, membership={}, regime={"probes": 0})
     with pytest.raises(ConfigError, match=r"membership\.control"):
         auditor.run(moved, folder / "run")
+
+
+def test_a_set_that_counts_as_used_is_put_to_every_network_that_knows_neither_side(tmp_path: Path) -> None:
+    """128 memorized images; the base has scored them already, and costs nothing more."""
+    fixture = FIXTURES / "memorized"
+    base = {"name": "the base", "checkpoint": str(FIXTURES / "general-b" / "checkpoint"), "role": "base"}
+    sections = {
+        "checkpoint": {"path": str(fixture / "checkpoint")},
+        "data": {"train": str(fixture / "train"), "holdout": str(fixture / "holdout"), "split": "group"},
+        "generation": {"probes": 64, "steps": 4, "salt": "a set"},
+        "membership": {
+            "attacks": ["loss"], "members": 128, "nonmembers": 128, "references": [base],
+            "control": str(FIXTURES / "general-a" / "checkpoint"),
+        },
+        "regime": {"probes": 0},
+    }  # fmt: skip
+    found = auditor.run(validate(sections, "a set"), tmp_path / "run").membership.dataset_inference
+    assert found.outcome == "used" and found.p_value <= 0.01
+    assert [control.network for control in found.controls] == ["the unrelated checkpoint", "the base"]
+    assert min(control.p_value for control in found.controls) > 0.05
+    assert min(found.shift_p_value, found.blind_check_p_value) > 0.05
+    assert found.control_evaluations == 3 * (found.suspects + found.heldout)
+    assert "the unrelated checkpoint (p = " in found.statement

@@ -91,8 +91,10 @@ def test_membership(
     sides, notes = attack_further(run, inputs, sides, sources, config, seed, unlabelled == 0, show)
     combined = combine(sides[0], sides[1], seed)
     sides = sides if combined is None else [combined.members, combined.nonmembers]
-    inferred = infer_dataset(run, inputs, embedded, sides, sources, threshold, config, seed, unlabelled == 0, show)
     shift = shift_of(run, inputs, embedded, members, nonmembers, seen_of_them, seed)
+    inferred = infer_dataset(
+        run, inputs, embedded, sides, sources, shift, checks[0], threshold, config, seed, unlabelled == 0, show
+    )
     measured = membership_record(*sides, level=config.copies.level)
     control = negative_control(run, inputs, sides, measured.attacks, config, seed, unlabelled == 0, show)
     added = {"mixed_groups": standing.mixed, "shift": shift, "control_evaluations": control.evaluations}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from auditor.config import AuditConfig
 from auditor.diffusion.score_table import ScoreTable
 from auditor.membership.combined import signals_of
-from auditor.membership.dataset_inference import MOST, PERMUTATIONS, Evidence, infer
+from auditor.membership.dataset_inference import LEAST, MOST, PERMUTATIONS, Evidence, Looks, infer
 from auditor.membership.evaluate import Side
 from auditor.probes import choose, generator
 from auditor.progress import Progress
@@ -21,10 +21,14 @@ from auditor.stages.inputs import Images, Inputs
 from auditor.stages.membership.labels import count_unlabelled
 from auditor.stages.membership.references import Source
 from auditor.stages.membership.scores import attack, swept
+from auditor.stages.membership.shift import shift_of
 from auditor.stages.membership.sides import stand, statistics_of
+from auditor.stages.membership.unrelated import confirm_by_others
 from auditor.store.digest import value_digest
-from auditor.store.membership import DatasetInference
+from auditor.store.membership import DatasetInference, Shift
+from auditor.store.record import Check
 from auditor.store.run_directory import RunDirectory
+from auditor.validity.blind import blind_check, blind_scores
 
 
 def infer_dataset(
@@ -33,6 +37,8 @@ def infer_dataset(
     embedded: Embedded,
     sides: Sequence[Side],
     sources: Sequence[Source],
+    shift: Shift,
+    blind: Check,
     threshold: float,
     config: AuditConfig,
     seed: str,
@@ -45,6 +51,7 @@ def infer_dataset(
       embedded: Vectors whose similarities say which images are near-duplicates.
       sides: Members and non-members under all attacks, each image a unit of its own.
       sources: Their images.
+      shift, blind: The two-sample test and the blind check of these two; listed suspects get their own.
       threshold: Least similarity of near-duplicates.
       labelled: Whether captions are true classes; see :func:`auditor.stages.membership.scores.batches`.
     """
@@ -52,6 +59,7 @@ def infer_dataset(
         return None
     listed = len(inputs.suspects) > 0
     tables = [side.table for side in sides]
+    looks = Looks(config.data.split, shift.p_value, blind.p_value)
     if listed:
         named = choose(seed, "dataset inference/suspects", inputs.suspects, MOST)
         if labelled and count_unlabelled(inputs, named, []):
@@ -62,25 +70,55 @@ def infer_dataset(
         with show.stage(f"signals of {len(standing.members)} suspects", len(standing.members), "image") as meter:
             ours = attack(run, inputs, inputs.train, standing.members, "suspects", config, seed, labelled, meter)
         tables = [ours, only(tables[1], standing.nonmembers, swept(config))]
+        sources = [Source(inputs.train, standing.members, "suspects"), replace(sources[1], ids=standing.nonmembers)]
+        looks = look(run, inputs, embedded, tables, config, seed)
     key = {
         "checkpoint": inputs.scan.digest, "sets": [source.images.info.digest for source in sources], "seed": seed,
         "ids": [value_digest(table.ids) for table in tables], "permutations": PERMUTATIONS, "listed": listed,
-        "signals": [value_digest(signals_of(table.scores).tolist()) for table in tables],
+        "signals": [value_digest(signals_of(table.scores).tolist()) for table in tables], "looks": asdict(looks),
     }  # fmt: skip
 
     def compute() -> dict[str, Any]:
         suspects, heldout = gather(inputs.train, tables[0], seed), gather(inputs.holdout, tables[1], seed)
-        return infer(suspects, heldout, seed, listed=listed).model_dump(mode="json")
+        return infer(suspects, heldout, seed, listed=listed, looks=looks).model_dump(mode="json")
 
     with show.stage("dataset inference", 1, "test") as meter:
         found = DatasetInference.model_validate(run.value("membership/dataset-inference", key, compute))
         meter(1)
-    return found
+    scored = not listed and all(len(table.ids) <= MOST for table in tables)
+    if not scored:
+        compared = [[table.ids[row] for row in rows_of_set(table, seed)] for table in tables]
+        sources = [replace(source, ids=ids) for source, ids in zip(sources, compared, strict=True)]
+    return confirm_by_others(run, inputs, found, sources, config, seed, labelled, show, scored=scored)
+
+
+def look(
+    run: RunDirectory,
+    inputs: Inputs,
+    embedded: Embedded,
+    tables: Sequence[ScoreTable],
+    config: AuditConfig,
+    seed: str,
+) -> Looks:
+    """What the images of listed suspects and held-out ones say without the checkpoint; nothing of sets too small."""
+    suspects, heldout = (table.ids for table in tables)
+    if min(len(suspects), len(heldout)) < LEAST:
+        return Looks(config.data.split)
+    statistics = statistics_of((inputs.train, suspects), (inputs.holdout, heldout), levels=True)
+    shift = shift_of(run, inputs, embedded, suspects, heldout, statistics, seed, "membership/shift-of-suspects")
+    is_suspect, singles = np.arange(len(statistics)) < len(suspects), np.arange(len(statistics))
+    check = blind_check(blind_scores(statistics, is_suspect, singles, seed), is_suspect, singles)
+    return Looks(config.data.split, shift.p_value, check.p_value)
+
+
+def rows_of_set(table: ScoreTable, seed: str) -> NDArray[np.int64]:
+    """At most 2,000 records of one set, drawn at random."""
+    return np.sort(generator(seed, "dataset inference/records").permutation(len(table.ids))[:MOST])
 
 
 def gather(images: Images, table: ScoreTable, seed: str) -> Evidence:
-    """Signals and image statistics of at most 2,000 records of one set, drawn at random."""
-    rows = np.sort(generator(seed, "dataset inference/records").permutation(len(table.ids))[:MOST])
+    """Signals and image statistics of the records of one set that the test takes."""
+    rows = rows_of_set(table, seed)
     statistics = statistics_of((images, [table.ids[row] for row in rows]), levels=True)
     return Evidence(signals_of(table.scores)[rows], statistics.astype(np.float64))
 

@@ -28,6 +28,7 @@ def shift_of(
     nonmembers: Sequence[str],
     statistics: NDArray[np.float32],
     seed: str,
+    place: str = "membership/shift",
 ) -> Shift:
     """Whether the two sides come from one distribution, judged by at most 5,000 of either, drawn at random.
 
@@ -36,6 +37,7 @@ def shift_of(
       members: Ids, each a unit of its own.
       nonmembers: Likewise.
       statistics: Float32[M + N D] of the two, grey levels included (:func:`auditor.stages.membership.sides`).
+      place: Where in the run directory the answer lies.
     """
     ours = choose(seed, "shift/members", members, MOST_IMAGES)
     theirs = choose(seed, "shift/nonmembers", nonmembers, MOST_IMAGES)
@@ -54,4 +56,4 @@ def shift_of(
         is_member = np.arange(len(seen)) < len(ours)
         return shift_test(describe(seen, names, np.concatenate(rows)), is_member, seed).model_dump(mode="json")
 
-    return Shift.model_validate(run.value("membership/shift", key, compute))
+    return Shift.model_validate(run.value(place, key, compute))
