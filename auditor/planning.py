@@ -15,6 +15,7 @@ from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.samplers import SAMPLERS
 from auditor.diffusion.sweep import sweep
 from auditor.membership import ATTACKS
+from auditor.membership.dataset_inference import MOST
 from auditor.policy import read_policy
 from auditor.search.exact import BLOCK_ROWS
 from auditor.stages.generate import conditions_of
@@ -67,7 +68,7 @@ class Plan(Part):
     auc_excess: float  # detectable with 80% power
     tpr_share: float | None = None  # least share of members, recognised outright, that is found with 80% power
     images_needed: int | None = None  # reported a side, for a harmless checkpoint to pass with 80% power
-    control_evaluations: int = 0
+    control_evaluations: int = 0  # at most
     generation_evaluations: int
     membership_evaluations: int
     seconds: float
@@ -108,7 +109,7 @@ class Plan(Part):
             Line(
                 "denoiser evaluations",
                 f"{self.generation_evaluations:,} for generations, {self.membership_evaluations:,} for membership, "
-                f"{self.control_evaluations:,} for its negative control",
+                f"{self.control_evaluations:,} at most for its negative control",
             ),
             Line("time", f"about {_duration(self.seconds)} on this machine, without searches"),
             Line("memory", f"about {self.memory_bytes / 1e9:.1f} GB; {self.memory_growth}"),
@@ -133,6 +134,9 @@ def plan(config: AuditConfig) -> Plan:
     power = power_of(reported_members, reported, len(reported_attacks(config)), policy.membership, config.copies.level)
     per_sample, per_image, swept_per_image = measure_denoiser(inputs, config)
     controlled = swept_per_image * (min(reported_members, SAMPLE) + min(reported, SAMPLE)) if sizes.membership else 0
+    if inputs.control is not None and config.membership.dataset_inference and sizes.membership:
+        suspects = len(inputs.suspects) or members  # spent only where the set would count as used
+        controlled += swept_per_image * (min(suspects, MOST) + min(sizes.membership, MOST))
     per_embedding = measure_encoders(inputs)
     generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps)
     attacked = per_image * (members + sizes.membership)

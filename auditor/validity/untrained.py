@@ -3,6 +3,11 @@
 Where it does, something other than training tells the sets apart (brightness, compression, content), and what the
 audited checkpoint shows may owe as much to it. The blind baseline looks at the images; this control looks through the
 very attacks that are reported.
+
+What it sees depends on the network. Fresh weights see what sways any network: format, filters, brightness, contrast.
+They have learned no content, so that an image is not hard or easy to them; sets that differ in difficulty alone pass
+(measured in decisions/0066, 0075). A checkpoint trained on other images of the kind sees that as well. Passing is no
+proof that the sets are of one origin.
 """
 
 from __future__ import annotations
@@ -21,6 +26,11 @@ from auditor.store.record import Check
 from auditor.store.wording import attack_name
 
 SAMPLE = 300  # images a side
+UNTRAINED = "an untrained network of the same architecture"
+BLINDNESS = (
+    "An untrained network sees a difference in format or brightness, hardly one in content or difficulty; a checkpoint "
+    "trained on other images of the kind, named as membership.control, sees more."
+)
 ERROR_RATE = 0.01  # of the check alone; the family shares it by Holm's method
 UNDERPOWERED = 0.15  # "not tested" where only an AUC further from 1/2 would be seen with 80% power
 
@@ -36,7 +46,7 @@ def untrained_check(scores: Scores, network: str, level: float = 0.95) -> Check:
 
     Args:
       scores: Per attack those of members and of non-members that the report rests on, at the reported variant.
-      network: What the network is, such as "an untrained network of the same architecture".
+      network: What the network is: :data:`UNTRAINED`, or "the unrelated checkpoint".
       level: Of the intervals, all attacks together.
     """
     sizes = [(len(ours), len(theirs)) for ours, theirs in scores.values()]
@@ -56,9 +66,10 @@ def untrained_check(scores: Scores, network: str, level: float = 0.95) -> Check:
     statement = (
         f"On {network}, {attack_name(worst)} ranks {members:,} members against {nonmembers:,} non-members with AUC "
         f"{farthest.value:.3f} [{farthest.lower:.3f}, {farthest.upper:.3f}], the farthest from 0.5 of "
-        f"{len(scores)} {'attack' if len(scores) == 1 else 'attacks'}; a network that knows none of them gives 0.5."
+        f"{len(scores)} {'attack' if len(scores) == 1 else 'attacks'}; sets that are alike give 0.5."
     )
-    power = f"With these numbers an AUC of {min(0.5 + excess, 1):.2f} is found with 80% power."
+    power = f"With these numbers an AUC of {min(0.5 + excess, 1):.2f} on that network is found with 80% power."
+    power += f" {BLINDNESS}" if network == UNTRAINED else ""
     if excess > UNDERPOWERED or math.isnan(excess):
         return _check("not tested", statement, p_value, power, list(aucs.values()))
     return _check("failed" if p_value <= ERROR_RATE else "passed", statement, p_value, power, list(aucs.values()))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from auditor.validity.placebo import holm_checks
-from auditor.validity.untrained import untrained_check
+from auditor.validity.untrained import BLINDNESS, UNTRAINED, untrained_check
 
-NETWORK = "an untrained network of the same architecture"
+NETWORK = UNTRAINED
 
 
 def scores(shifts: dict[str, float], count: int = 300, seed: int = 0):
@@ -28,7 +28,13 @@ def test_control_attacks_without_signal_pass():
     check = untrained_check(scores(dict.fromkeys(("loss", "secmi", "pia", "pian"), 0.0)), NETWORK)
     assert check.status == "passed" and check.p_value > 0.01
     # one-sided 0.01 / 2 / 4 and 80%: (3.02 + 0.84) sqrt(601 / (12 * 90,000)) = 0.091
-    assert "AUC of 0.59 is found with 80% power" in check.power
+    assert "AUC of 0.59 on that network is found with 80% power" in check.power
+
+
+def test_what_an_untrained_network_cannot_see_is_said_of_that_one_alone():
+    given = scores({"loss": 0.0})
+    assert untrained_check(given, UNTRAINED).power.endswith(BLINDNESS)
+    assert "untrained" not in untrained_check(given, "the unrelated checkpoint").power
 
 
 def test_many_attacks_do_not_block_by_number():

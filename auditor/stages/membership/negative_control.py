@@ -17,9 +17,7 @@ from auditor.stages.membership.scores import attack, swept
 from auditor.store.membership import Attack
 from auditor.store.record import Check
 from auditor.store.run_directory import RunDirectory
-from auditor.validity.untrained import SAMPLE, untrained_check
-
-UNTRAINED = "an untrained network of the same architecture"
+from auditor.validity.untrained import SAMPLE, UNTRAINED, untrained_check
 
 
 @dataclass(frozen=True)
