@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from math import comb
 
 import numpy as np
 import pytest
@@ -39,13 +40,44 @@ def test_large_samples_equal_scipy(shift, levels):
     assert rank_sum_p_value(members, nonmembers) == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_approximation_joins_the_exact_law():
-    """At 40 and 41 scores, just beyond the exact range, SciPy's exact law differs by less than 0.002."""
+@pytest.mark.parametrize(
+    ("m", "n", "within"), [(40, 41, 1e-12), (2, 100, 1e-12), (100, 2, 1e-12), (6, 500, 1e-11), (80, 80, 0.002)]
+)
+def test_untied_scores_against_the_exact_law(m, n, within):
+    """Counted where that is cheap, also for very unequal sides; the approximation takes over at 80 a side."""
     draw = np.random.default_rng(1)
-    for _ in range(20):
-        members, nonmembers = draw.normal(0.3, 1, 40), draw.normal(0, 1, 41)
+    for _ in range(5):
+        members, nonmembers = draw.normal(0.3, 1, m), draw.normal(0, 1, n)
         exact = mannwhitneyu(members, nonmembers, alternative="greater", method="exact").pvalue
-        assert abs(rank_sum_p_value(members, nonmembers) - exact) < 0.002
+        assert abs(rank_sum_p_value(members, nonmembers) - exact) < within
+
+
+@pytest.mark.parametrize(("m", "n"), [(2, 40), (3, 30), (40, 2)])
+@pytest.mark.parametrize("levels", [2, 3, 50])
+def test_unequal_sides_equal_enumeration(m, n, levels):
+    draw = np.random.default_rng(4)
+    for _ in range(3):
+        members, nonmembers = draw.integers(0, levels, m), draw.integers(-1, levels, n)
+        expected = plain_p_value(members, nonmembers) if m < n else plain_p_value(-nonmembers, -members)
+        assert rank_sum_p_value(members, nonmembers) == pytest.approx(expected, abs=1e-11)
+
+
+def test_two_on_top_of_a_hundred():
+    """The normal tail would say 0.0082."""
+    assert rank_sum_p_value([200, 201], np.arange(100)) == pytest.approx(1 / comb(102, 2))
+
+
+@pytest.mark.parametrize(("side", "untied"), [(50, 6), (700, 6), (2000, 300)])
+def test_few_scores_off_one_tie(side, untied):
+    """All scores off the tie among the members: C(m, k) / C(2 m, k), whether they tie among themselves or not."""
+    nonmembers, expected = np.zeros(side), comb(side, untied) / comb(2 * side, untied)
+    members = np.zeros(side)
+    members[:untied] = 1
+    assert rank_sum_p_value(members, nonmembers) == pytest.approx(expected, rel=1e-8)
+    assert rank_sum_p_value(nonmembers, -members) == pytest.approx(expected, rel=1e-8)
+    if untied < 10:
+        members[:untied] = np.arange(1, untied + 1)
+        assert rank_sum_p_value(members, nonmembers) == pytest.approx(expected, rel=1e-8)
 
 
 @pytest.mark.parametrize(("m", "n", "levels"), [(20, 25, 5), (300, 300, None), (300, 300, 4), (60, 500, 2)])
