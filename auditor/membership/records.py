@@ -23,6 +23,7 @@ from auditor.stats.multiple import benjamini_hochberg
 from auditor.store.membership import ExposedRecord
 
 MOST_EXPOSED = 20  # records that the report names
+SLICES = 2  # each with its own non-members, and so its own Benjamini-Hochberg run
 
 
 def conformal_p_values(scores: NDArray[np.float64], nonmembers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -40,8 +41,8 @@ def record_table(members: Side, nonmembers: Side, repeats: Mapping[str, int], ti
 
     Columns: ``id``; ``times_in_set`` (exact repeats, itself included); ``slice`` ("calibration" or "report");
     ``score_<attack>`` per attack at its reported variant (a combined score is in log-odds, of two fits: compare it
-    within a slice); ``p_value`` and ``q_value`` of the deciding score, Benjamini-Hochberg within each slice, since only
-    p-values against the same non-members are known to go together; ``copy_tier`` (null without copy evidence).
+    within a slice); ``p_value`` and ``q_value`` of the deciding score, see :func:`slice_q_values`; ``copy_tier`` (null
+    without copy evidence).
 
     Args:
       members: With the attack "combined", where there are signals to combine.
@@ -52,11 +53,7 @@ def record_table(members: Side, nonmembers: Side, repeats: Mapping[str, int], ti
     decide = deciding(members)
     variants = {name: choose_variant(name, members, nonmembers) for name in members.table.scores}
     ours, theirs = (side.table.scores[decide][variants[decide]] for side in (members, nonmembers))
-    p_values, q_values = np.ones(len(ours)), np.ones(len(ours))
-    for used in (True, False):
-        rows = members.calibration == used
-        p_values[rows] = conformal_p_values(ours[rows], theirs[nonmembers.calibration == used])
-        q_values[rows] = benjamini_hochberg(p_values[rows])
+    p_values, q_values = slice_q_values(ours, members.calibration, theirs, nonmembers.calibration)
     ids = np.array(members.table.ids)
     order = np.lexsort((ids, -ours, p_values))
     names = [members.table.ids[row] for row in order]
@@ -71,6 +68,33 @@ def record_table(members: Side, nonmembers: Side, repeats: Mapping[str, int], ti
     columns["q_value"] = pa.array(q_values[order], pa.float64())
     columns["copy_tier"] = pa.array([tiers.get(name) for name in names], pa.string())
     return pa.table(columns)
+
+
+def slice_q_values(
+    members: NDArray[np.float64],
+    of_member: NDArray[np.bool_],
+    nonmembers: NDArray[np.float64],
+    of_nonmember: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(p-values, q-values) of the members, Float64[N] each, for both slices together.
+
+    Benjamini-Hochberg runs within each slice, since only p-values against the same non-members are known to go
+    together, and its q-values are doubled. Calling all with q <= a then runs either slice at a / 2. The false share of
+    both lists together is at most the sum of their false shares, so its expectation is at most a whatever the
+    dependence between the slices; undoubled, it can come to 2 a - a^2.
+
+    Args:
+      members: Float64[N], larger = more likely a member.
+      of_member: Bool[N], the slice of each.
+      nonmembers: Float64[M].
+      of_nonmember: Bool[M].
+    """
+    p_values, q_values = np.ones(len(members)), np.ones(len(members))
+    for used in (True, False):
+        rows = of_member == used
+        p_values[rows] = conformal_p_values(members[rows], nonmembers[of_nonmember == used])
+        q_values[rows] = np.minimum(1.0, SLICES * benjamini_hochberg(p_values[rows]))
+    return p_values, q_values
 
 
 def deciding(side: Side) -> str:

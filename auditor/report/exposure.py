@@ -71,7 +71,8 @@ def records_sentence(records: RecordScores) -> str:
     alpha = percent(records.alpha)
     begin = (
         f"{records.file} holds {count(records.records, 'training image')} with every score, a p-value (the share of "
-        f"held-out images that score as high; {attack_name(records.score).lower()}) and a q-value."
+        f"held-out images that score as high; {attack_name(records.score).lower()}) and a q-value "
+        "(Benjamini-Hochberg within each slice, doubled, so that both slices together keep the rate)."
     )
     if records.called:
         stand = "stands" if records.called == 1 else "stand"

@@ -112,7 +112,7 @@ class ExposedRecord(Part):
     slice: Literal["calibration", "report"]
     score: float  # the combined score, or the attack's that stands in for it
     p_value: float  # conformal: share of non-members that score as high
-    q_value: float  # Benjamini-Hochberg within the slice
+    q_value: float  # Benjamini-Hochberg within the slice, doubled: the false discovery rate of both slices together
     tier: str | None  # of the strongest copy evidence that names this image
 
 
@@ -123,7 +123,7 @@ class RecordScores(Part):
     sha256: str
     records: int
     score: str  # the attack whose score the p-values rest on
-    alpha: float
+    alpha: float  # false discovery rate of all records called, of both slices together
     called: int  # records with q <= alpha
     needed: int  # how many must stand above all non-members before any q-value can reach alpha
 

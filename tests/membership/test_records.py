@@ -11,7 +11,8 @@ import pytest
 
 from auditor.membership.combined import NAME, combine
 from auditor.membership.evaluate import choose_variant
-from auditor.membership.records import conformal_p_values, exposed, record_table, write_table
+from auditor.membership.records import conformal_p_values, exposed, record_table, slice_q_values, write_table
+from auditor.stats.multiple import benjamini_hochberg
 from auditor.stats.roc import auc
 from tests.membership.test_combined import normal_side, side
 from tests.swept import swept
@@ -40,6 +41,19 @@ def test_records_that_were_not_used_are_rarely_called():
         small.append(np.mean(np.array(table["p_value"].to_pylist()) <= 0.10))
     assert calls < 35
     assert np.mean(small) < 0.10 + 3 * np.std(small) / np.sqrt(200)
+
+
+def test_both_slices_together_keep_the_false_discovery_rate():
+    """3,000 nulls at 10%, error 0.0055: doubled q-values keep it; two separate runs, the control, do not (0.19)."""
+    draw, alpha, calls, separate = np.random.default_rng(5), 0.10, 0, 0
+    of_member, of_nonmember = np.arange(50) < 15, np.arange(2500) < 750
+    for _ in range(3000):
+        members, nonmembers = draw.normal(size=50), draw.normal(size=2500)
+        p_values, q_values = slice_q_values(members, of_member, nonmembers, of_nonmember)
+        calls += bool((q_values <= alpha).any())
+        separate += any((benjamini_hochberg(p_values[rows]) <= alpha).any() for rows in (of_member, ~of_member))
+    assert calls / 3000 <= alpha + 3 * 0.0055
+    assert separate / 3000 > 0.15
 
 
 def test_records_that_stand_out_are_called_and_few_others():

@@ -55,14 +55,14 @@ def test_every_training_image_has_its_row(record: Record, folder: Path):
 
 
 def test_what_the_record_says_of_its_resolution(record: Record):
-    """n / (alpha (m + 1)) in the slice with the most non-members for its members."""
+    """n / (alpha / 2 (m + 1)) in the slice with the most non-members for its members: each has half of the rate."""
     m = record.membership
     records = m.records
     slices = [
         (m.calibration_members, m.calibration_nonmembers),
         (m.members - m.calibration_members, m.nonmembers - m.calibration_nonmembers),
     ]
-    least = min(ours / (records.alpha * (theirs + 1)) for ours, theirs in slices)
+    least = min(ours / (records.alpha / 2 * (theirs + 1)) for ours, theirs in slices)
     assert records.needed - 1 < least <= records.needed
     assert records.called == 0 and records.score == "combined"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.membership.evaluate import Side
-from auditor.membership.records import deciding, exposed, record_table, write_table
+from auditor.membership.records import SLICES, deciding, exposed, record_table, write_table
 from auditor.stages.copies import CopySearch
 from auditor.stages.inputs import Images, Inputs
 from auditor.stats.power import competition_floor
@@ -35,13 +35,14 @@ def list_records(
     Args:
       sides: Members and non-members, the combined score included.
       searches: Copy searches, whose evidence gives the tiers.
-      alpha: False discovery rate at which records are counted as called.
+      alpha: False discovery rate, of both slices together, at which records are counted as called.
     """
     members, nonmembers = sides
     table = record_table(members, nonmembers, times_in_set(inputs.train, members.table.ids), copy_tiers(searches))
     write_table(table, run.path / FILE)
+    each = alpha / SLICES  # either slice's share of the rate
     floors = [
-        competition_floor(int((members.calibration == used).sum()), int((nonmembers.calibration == used).sum()), alpha)
+        competition_floor(int((members.calibration == used).sum()), int((nonmembers.calibration == used).sum()), each)
         for used in (True, False)
     ]
     scores = RecordScores(
