@@ -18,7 +18,7 @@ RECORDS_HEADER = ("Training image", "In the set", "p", "q", "Score", "Scored by 
 OTHER_SLICE = {"calibration": "the report slice", "report": "the calibration slice"}
 TIERS: dict[str, Tier] = {tier: tier for tier in TIER_WORDS}
 ANSWERS = {
-    "used": "Yes: these records were used.",
+    "used": "By this test, yes.",
     "not shown": "It is not shown that these records were used.",
     "withheld": "No conclusion: the two sets differ, but not necessarily by what the checkpoint makes of them.",
     "not tested": "Not tested.",

@@ -38,7 +38,7 @@ def changed(**changes: object) -> DatasetInference:
 
 def test_a_used_set_is_told_with_its_figures_and_the_size_that_is_caught() -> None:
     told = " ".join(exposure.set_sentences(USED))
-    assert told.startswith("Yes: these records were used. The checkpoint treats them unlike.")
+    assert told.startswith("By this test, yes. The checkpoint treats them unlike.")
     assert "971 training records, drawn at random, against 968 held-out ones, by 18 signals" in told
     assert "p = 0.001 (999 permutations" in told and "p = 0.412 for the images alone" in told
     assert "at p <= 0.05 from 171 records on and at p <= 0.01 at no size tested (sizes tested: 20 to 200, 100" in told
