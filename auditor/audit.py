@@ -91,7 +91,7 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
         regime=of_one_origin(regime, checks),
         canaries=found,
         copies_outcome=copies_rule(competitions, policy),
-        membership_outcome=membership_rule(tested.membership, policy, checks),
+        membership_outcome=membership_rule(tested.membership, policy, checks, asked=config.membership.enabled),
         not_tested=not_tested(tested.membership) + notes + tested.notes,
         sample_images=write_samples(results.path, made.generations),
     )

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from auditor.errors import ConfigError
 
@@ -79,6 +79,19 @@ class MembershipConfig(Section):
     dataset_inference: bool = True  # was this set of records used?
     suspects: Path | None = None  # the training ids of which to ask it, one a line; None = the members tested
 
+    @model_validator(mode="after")
+    def _check(self) -> MembershipConfig:
+        twice = sorted({name for name in self.attacks if self.attacks.count(name) > 1})
+        if twice:
+            raise ValueError(f"attacks lists {twice[0]!r} twice")
+        if self.enabled and not self.attacks:
+            raise ValueError("attacks is empty; list one or more, or set enabled = false")
+        given = {"references": self.references, "suspects": self.suspects, "control": self.control}
+        unused = [name for name, value in given.items() if value]
+        if not self.enabled and unused:
+            raise ValueError(f"{unused[0]} is given, but enabled = false; remove one of them")
+        return self
+
 
 class RegimeConfig(Section):
     probes: Annotated[int, Field(ge=0)] = 1024  # that the closed-form memorizer answers, too; 0 = no regime
@@ -104,6 +117,14 @@ class AuditConfig(Section):
     canaries: CanariesConfig = CanariesConfig()
     policy: Path | None = None
     threads: Count | None = None  # CPU threads; does not affect what is asked for
+
+    @model_validator(mode="after")
+    def _check(self) -> AuditConfig:
+        kinds = [(encoder.name, encoder.model, encoder.weights) for encoder in self.encoders]
+        twice = [name for place, (name, *_) in enumerate(kinds) if kinds[place] in kinds[:place]]
+        if twice:
+            raise ValueError(f"the encoder {twice[0]!r} is listed twice with the same model and weights")
+        return self
 
 
 def read_config(path: Path | str) -> AuditConfig:

@@ -39,6 +39,14 @@ def test_template_shows_every_key() -> None:
         ({"copies": {"alpha": 1.5}}, "copies.alpha: got 1.5"),
         ({"data": {"train": "t"}}, "data.holdout"),
         ({"schema_version": 2}, "schema_version"),
+        ({"membership": {"attacks": []}}, "membership.*attacks is empty"),
+        ({"membership": {"attacks": ["loss", "pia", "loss"]}}, "membership.*attacks lists 'loss' twice"),
+        ({"membership": {"enabled": False, "suspects": "s.txt"}}, "suspects is given, but enabled = false"),
+        (
+            {"membership": {"enabled": False, "references": [{"name": "r", "checkpoint": "r"}]}},
+            "references is given, but enabled = false",
+        ),
+        ({"encoders": [{"name": "pixel"}, {"name": "pixel"}]}, "the encoder 'pixel' is listed twice"),
     ],
 )
 def test_faults_name_key_value_and_expectation(change: dict[str, object], message: str) -> None:
@@ -59,6 +67,12 @@ def test_paths_are_taken_from_the_files_own_folder(tmp_path: Path) -> None:
     assert config.data.train == Path("/abs/t")
     assert config.policy == tmp_path / "p.toml"
     assert config.encoders[0].model == f"local-dir:{tmp_path / 'm'}"
+
+
+def test_what_differs_is_not_listed_twice() -> None:
+    encoders = [{"name": "clip", "model": name, "weights": "w"} for name in ("ViT-B-32", "ViT-L-14")]
+    assert len(validate({**LEAST, "encoders": encoders}, "a").encoders) == 2
+    assert validate({**LEAST, "membership": {"enabled": False, "attacks": []}}, "a").membership.attacks == []
 
 
 @pytest.mark.parametrize("content", ["x = ", "\xff\xfe"])

@@ -82,7 +82,8 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
     if options.get("encoders"):
         given["encoders"] = [encoder_section(text, here) for text in options["encoders"]]
     if options.get("no_membership"):
-        given["membership.enabled"] = False
+        given |= {"membership.enabled": False, "membership.references": []}
+        given |= {f"membership.{name}": None for name in ("suspects", "control")}
     return given
 
 

@@ -20,6 +20,7 @@ from auditor.store.wording import percent
 
 CURVE_RATES = np.unique(np.concatenate([[0.0], np.geomspace(1e-3, 1, 91), np.linspace(0, 1, 101)]))
 BINS = 40
+LEAST_A_SLICE = 2  # images of either side, for calibration and for the report
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,14 @@ def calibration_slice(ids: list[str], share: float, seed: str) -> NDArray[np.boo
     """A random Bool[N] mask of round(share * N) images; it depends on the set of ids and the seed, not on the order."""
     order = np.argsort(np.array(ids))
     mask = np.zeros(len(ids), bool)
-    mask[order[generator(seed, "membership/calibration").permutation(len(ids))[: round(share * len(ids))]]] = True
+    drawn = generator(seed, "membership/calibration").permutation(len(ids))[: calibration_size(len(ids), share)]
+    mask[order[drawn]] = True
     return mask
+
+
+def calibration_size(images: int, share: float) -> int:
+    """How many of a side's images choose variants: round(share * images)."""
+    return round(share * images)
 
 
 def evaluate(members: Side, nonmembers: Side, *, level: float = 0.95) -> list[Attack]:
@@ -61,7 +68,7 @@ def evaluate(members: Side, nonmembers: Side, *, level: float = 0.95) -> list[At
     """
     for side, name in ((members, "members"), (nonmembers, "nonmembers")):
         chosen, reported = int(side.calibration.sum()), int((~side.calibration).sum())
-        if min(chosen, reported) < 2:
+        if min(chosen, reported) < LEAST_A_SLICE:
             got = f"{chosen} for calibration and {reported} for the report"
             raise ConfigError(f"membership.{name}", got, "at least 2 of each", f"Raise membership.{name}.")
     names = list(members.table.scores)

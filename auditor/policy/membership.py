@@ -19,12 +19,18 @@ from auditor.store.record import Check
 from auditor.store.wording import attack_name, missing, percent
 
 REGULARISE = "Train on more images, for fewer steps, or with differential privacy, and audit the new checkpoint."
+MORE_IMAGES = (
+    "Give more held-out images of the same origin that are no near-duplicates of training images, or raise "
+    "membership.nonmembers (or .members), and run the audit again."
+)
 SAME_SOURCE = (
     "Draw the held-out images at random from the same pool as the training images (`auditor split`, before training)."
 )
 
 
-def membership_rule(membership: Membership | None, policy: Policy, checks: Sequence[Check] = ()) -> Outcomed:
+def membership_rule(
+    membership: Membership | None, policy: Policy, checks: Sequence[Check] = (), *, asked: bool = False
+) -> Outcomed:
     """Outcome of the membership tests under a policy, with reasons and what would settle a "cannot conclude".
 
     Withheld where a check failed that members and non-members are alike without the model's training.
@@ -36,20 +42,32 @@ def membership_rule(membership: Membership | None, policy: Policy, checks: Seque
     if membership is not None and unlike:
         reasons = [f"Membership is withheld: {check.title} failed. {check.statement}" for check in unlike]
         return Outcomed(outcome="cannot conclude", reasons=reasons, remedies=[REMEDIES[check.id] for check in unlike])
-    rulings = membership_rulings(membership, policy)
+    rulings = membership_rulings(membership, policy, asked=asked)
     if not rulings:
         return Outcomed(outcome="pass", reasons=["Membership was not tested; the policy does not ask for it."])
     return combine(rulings)
 
 
-def membership_rulings(membership: Membership | None, policy: Policy) -> list[Ruling]:
-    """One rule per attack; none where nothing was tested and nothing is asked for."""
+def membership_rulings(membership: Membership | None, policy: Policy, *, asked: bool = False) -> list[Ruling]:
+    """One rule per attack; none where nothing was tested and the policy does not ask for it.
+
+    Args:
+      membership: As recorded; None = not tested.
+      policy: What is required.
+      asked: Whether the audit was to test it: then too few images stood on a side, and enabling it changes nothing.
+    """
     if membership is not None and membership.attacks:
         return [_attack(attack, membership, policy.membership) for attack in membership.attacks]
     if not policy.membership.required and membership is None:
         return []
     statement = "Whether membership in the training set can be told was not tested, and the policy asks for it."
     remedy = "Enable the membership attacks (membership.enabled = true) and run the audit again."
+    if asked:
+        statement = (
+            "Membership was to be tested, and the policy asks for it, but too few images stood on a side; what was not "
+            "tested says which."
+        )
+        remedy = MORE_IMAGES
     return [ruling("membership.tested", "Membership tested", "cannot conclude", statement, remedy)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from auditor.errors import EXIT_CANNOT_CONCLUDE, EXIT_FAIL, EXIT_PASS
 from auditor.policy.copies import copies_rulings, primary_competition
@@ -35,7 +35,7 @@ def judge(record: Record, policy: Policy, name: str = DEFAULT_NAME) -> Judgement
     """
     rulings = [
         *copies_rulings(record.copies, policy),
-        *membership_rulings(record.membership, policy),
+        *membership_rulings(record.membership, policy, asked=membership_asked(record)),
         *validity_rulings(record, policy),
         probes_ruling(record, policy),
     ]
@@ -48,6 +48,12 @@ def judge(record: Record, policy: Policy, name: str = DEFAULT_NAME) -> Judgement
         rules=[ruling.rule for ruling in rulings],
         remedies=[WITHHOLD, *combined.remedies] if combined.outcome == "fail" else combined.remedies,
     )
+
+
+def membership_asked(record: Record) -> bool:
+    """Whether the audit's configuration had membership tested; no for a record that does not say."""
+    section = record.config.get("membership")
+    return isinstance(section, Mapping) and section.get("enabled") is True
 
 
 def _reason(record: Record, rulings: Sequence[Ruling], reasons: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
 from auditor.errors import CheckpointError, ConfigError
 from auditor.membership.base import training_time
+from auditor.membership.evaluate import LEAST_A_SLICE, calibration_size
 from auditor.stages.control import open_control
 from auditor.stages.ledger import Planted, open_canaries
 from auditor.stages.references import Reference, open_references, refuse_bad_lists
@@ -25,7 +26,6 @@ from auditor.store.record import ImageSet
 
 MAX_OVERLAP = 0.001  # share of the held-out set that may also stand in the training set
 LEAST_TRAINING = 2  # distinct training images
-LEAST_MEMBERS = 2  # for calibration, and for the report
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def open_inputs(config: AuditConfig) -> Inputs:
     refuse_few_training(config, train)
     nonmembers = config.membership.nonmembers if config.membership.enabled else None
     sizes = slice_sizes(train.info.distinct, holdout.info.distinct, nonmembers)
+    refuse_few_to_calibrate(config, "nonmembers", sizes.membership, holdout.info.distinct)
     canaries = open_canaries(config.canaries, geometry, train.digests, holdout.digests)
     suspects = read_suspects(config.membership.suspects, train.digests)
     return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries, control, suspects)
@@ -182,20 +183,34 @@ def open_images(
 
 
 def refuse_few_training(config: AuditConfig, train: Images) -> None:
-    """Two distinct training images are the least that can be told from others; membership calibrates on two besides.
+    """Two distinct training images are the least that can be told from others; membership calibrates on two more.
 
     Raises:
       ConfigError: There are fewer.
     """
-    distinct, remedy = train.info.distinct, "Give the whole training set"
+    distinct, remedy = train.info.distinct, "Give the whole training set."
     if distinct < LEAST_TRAINING:
-        raise ConfigError("training set", f"{distinct} distinct images", f"at least {LEAST_TRAINING}", f"{remedy}.")
-    members = min(config.membership.members, distinct)
-    calibrated = round(config.membership.calibration * members)
-    if config.membership.enabled and min(calibrated, members - calibrated) < LEAST_MEMBERS:
-        got = f"{calibrated} members for calibration and {members - calibrated} for the report, of {distinct} images"
-        without = f"{remedy}, change membership.members or .calibration, or leave membership out."
-        raise ConfigError("membership", got, f"at least {LEAST_MEMBERS} of each", without)
+        raise ConfigError("training set", f"{distinct} distinct images", f"at least {LEAST_TRAINING}", remedy)
+    refuse_few_to_calibrate(config, "members", min(config.membership.members, distinct), distinct)
+
+
+def refuse_few_to_calibrate(config: AuditConfig, side: str, size: int, distinct: int) -> None:
+    """Either slice of either side needs two images; a side that gets none is not tested, and refused nowhere.
+
+    Args:
+      config: What is asked for.
+      side: "members" or "nonmembers".
+      size: Images of that side before near-duplicates are left out.
+      distinct: Distinct images that they come from.
+
+    Raises:
+      ConfigError: There are fewer.
+    """
+    calibrated = calibration_size(size, config.membership.calibration)
+    if config.membership.enabled and size > 0 and min(calibrated, size - calibrated) < LEAST_A_SLICE:
+        got = f"{calibrated} {side} for calibration and {size - calibrated} for the report, of {distinct} images"
+        without = f"Give more images, change membership.{side} or .calibration, or leave membership out."
+        raise ConfigError("membership", got, f"at least {LEAST_A_SLICE} of each", without)
 
 
 def refuse_overlap(train: Images, holdout: Images) -> None:

@@ -19,7 +19,6 @@ from auditor.stats.ridge import ridge_scores
 from auditor.store.parts import Estimate
 from auditor.store.record import Check
 
-MAX_IMAGES = 20_000  # per side; beyond, sample: a blind AUC of 0.52 is seen at a twentieth of it
 ALLOWED_AUC = 0.52  # a difference this small does not block an audit
 ERROR_RATE = 0.01  # of the check alone; the family shares it by Holm's method
 UNDERPOWERED = 0.65  # "not tested" where only an AUC beyond this would be seen with 80% power

@@ -170,6 +170,18 @@ def test_bounds_of_little_confidence_do_not_pass() -> None:
     assert "1% confidence; the policy asks for 95%" in verdict.reason
 
 
+def test_membership_that_was_asked_for_is_not_to_be_enabled() -> None:
+    """The remedy is more images where it was enabled all along, and enabling it where it was not."""
+    asked = record(membership=None, config={"membership": {"enabled": True}})
+    off = record(membership=None, config={"membership": {"enabled": False}})
+    verdict, other = judge(asked, POLICY), judge(off, POLICY)
+    assert verdict.outcome == other.outcome == "cannot conclude"
+    assert any("membership.nonmembers" in remedy for remedy in verdict.remedies)
+    assert not any("membership.enabled" in remedy for remedy in verdict.remedies)
+    assert any("membership.enabled = true" in remedy for remedy in other.remedies)
+    assert membership_rule(None, POLICY, asked=True).remedies != membership_rule(None, POLICY).remedies
+
+
 @pytest.mark.parametrize("id", ["blind", "untrained", "placebo"])
 def test_membership_is_withheld_where_the_sets_differ_by_themselves(id: str) -> None:
     leaking, failed = membership(attack(auc=0.9, excess=0.4)), check(id, "failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,13 +10,14 @@ import numpy as np
 
 from auditor.config import AuditConfig
 from auditor.membership.combined import combine
-from auditor.membership.evaluate import Side, calibration_slice, membership_record
+from auditor.membership.evaluate import LEAST_A_SLICE, Side, calibration_slice, membership_record
 from auditor.probes import choose
 from auditor.progress import Progress
 from auditor.stages.copies import CopySearch
 from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Inputs
 from auditor.stages.membership.dataset_inference import infer_dataset
+from auditor.stages.membership.few import no_signals, none_set_aside, slice_counts, too_few, unscored
 from auditor.stages.membership.further import attack_further
 from auditor.stages.membership.labels import count_unlabelled, label_notes
 from auditor.stages.membership.negative_control import negative_control
@@ -30,6 +32,10 @@ from auditor.store.record import Check
 from auditor.store.run_directory import RunDirectory
 from auditor.validity.blind import blind_check, blind_scores
 
+UNRESOLVED = (
+    "Near-duplicates on both sides of the membership test: the first encoder does not tell them apart, so only exact "
+    "repeats are left out."
+)
 BLIND_SAMPLE = 1_000  # images a side for the blind check where membership is not tested
 
 
@@ -61,23 +67,31 @@ def test_membership(
 
     Args:
       embedded: The first encoder's, whose similarities say which images are duplicates.
-      searches: The first one's duplicate threshold is used.
+      searches: The first one's duplicate threshold is used, if its encoder resolves; else only exact repeats count.
     """
     asked = config.membership.enabled and len(held_out.membership) > 0
     apart = inputs.planted.union(inputs.holdout.digests.values())
     candidates = [name for name in inputs.train.distinct_ids if inputs.train.digests[name] not in apart]
     chosen = choose(seed, "members", candidates, config.membership.members if asked else BLIND_SAMPLE)
     others = held_out.membership or choose(seed, "blind sample", held_out.competition, BLIND_SAMPLE)
-    threshold = searches[0].competition.duplicate_threshold
+    # An encoder that does not resolve finds near everything alike (CLIP on small images: all held-out ones).
+    resolving = searches[0].competition.resolving
+    threshold = searches[0].competition.duplicate_threshold if resolving else math.inf
     standing = stand(inputs, embedded, chosen, others, threshold)
     members, nonmembers = standing.members, standing.nonmembers
     is_member = np.arange(len(members) + len(nonmembers)) < len(members)
-    seen_of_them = statistics_of((inputs.train, members), (inputs.holdout, nonmembers), levels=True)
     singles = np.arange(len(is_member))  # each image that stands is a group of its own
+    if min(len(members), len(nonmembers)) < LEAST_A_SLICE:  # the check says so, too
+        few = too_few(len(members), len(nonmembers), config.membership.calibration) if asked else none_set_aside(config)
+        return Tested(None, [blind_check(np.zeros(len(is_member)), is_member, singles)], few)
+    seen_of_them = statistics_of((inputs.train, members), (inputs.holdout, nonmembers), levels=True)
     blind = blind_scores(seen_of_them, is_member, singles, seed)
     checks = [blind_check(blind, is_member, singles)]
     if not asked:
-        return Tested(None, checks)
+        return Tested(None, checks, none_set_aside(config))
+    few = too_few(len(members), len(nonmembers), config.membership.calibration)
+    if few:
+        return Tested(None, checks, few)
     total = len(members) + len(nonmembers)
     unlabelled = count_unlabelled(inputs, members, nonmembers)
     sources = Source(inputs.train, members, "members"), Source(inputs.holdout, nonmembers, "nonmembers")
@@ -88,11 +102,15 @@ def test_membership(
             table = attack(run, inputs, images, ids, name, config, seed, unlabelled == 0, meter)
             calibration = calibration_slice(table.ids, config.membership.calibration, f"{seed}/{name}")
             sides.append(Side(table, seen[table.positions], calibration))
+    if min(slice_counts(sides)) < LEAST_A_SLICE:
+        return Tested(None, checks, unscored(sides))
     sides, notes = attack_further(run, inputs, sides, sources, config, seed, unlabelled == 0, show)
+    if min(slice_counts(sides)) < LEAST_A_SLICE:
+        return Tested(None, checks, unscored(sides))
     combined = combine(sides[0], sides[1], seed)
     sides = sides if combined is None else [combined.members, combined.nonmembers]
     shift = shift_of(run, inputs, embedded, members, nonmembers, seen_of_them, seed)
-    inferred = infer_dataset(
+    inferred = no_signals(inputs, sides, config) or infer_dataset(
         run, inputs, embedded, sides, sources, shift, checks[0], threshold, config, seed, unlabelled == 0, show
     )
     measured = membership_record(*sides, level=config.copies.level)
@@ -101,4 +119,6 @@ def test_membership(
     listed = list_records(run, inputs, sides, searches, config.copies.alpha)
     added |= {"dataset_inference": inferred, "records": listed.scores, "exposed": listed.exposed}
     record = measured.model_copy(update=added | {"references": describe(inputs, sides)})
-    return Tested(record, [*checks, control.check], label_notes(unlabelled, total) + notes)
+    return Tested(
+        record, [*checks, control.check], label_notes(unlabelled, total) + notes + ([] if resolving else [UNRESOLVED])
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from auditor.copies.groups import duplicate_groups
 from auditor.copies.pool import Pool
 from auditor.data import pixels_of
+from auditor.search.exact import nearest_neighbours
 from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.membership.scores import PART
@@ -50,7 +51,10 @@ def stand(
 ) -> Standing:
     """Of each group of near-duplicates one image a side; none where the group lies on both.
 
-    Non-members that were trained on, pixel for pixel, are such a group with the training image that they repeat.
+    "Both" is asked of the whole sets, not of the images drawn from them: a non-member that repeats any training image
+    was trained on as good as those are, and a member that repeats any held-out image is left out alike, for else what
+    is common would stand among members alone. Both sets stream through an exact search, so that memory does not grow
+    with them.
 
     Args:
       embedded: An encoder's vectors, whose similarities say which images are near-duplicates.
@@ -64,15 +68,56 @@ def stand(
     others = [name for name in different if inputs.holdout.digests[name] not in trained]
     group = group_images(inputs, embedded, list(members), others, threshold)
     ours, theirs = group[: len(members)], group[len(members) :]
+    near_ours = near(inputs.train, embedded.train, members, inputs.holdout, embedded.holdout, threshold)
+    near_theirs = near(inputs.holdout, embedded.holdout, others, inputs.train, embedded.train, threshold)
+    beyond = [ours[[name in near_ours for name in members]], theirs[[name in near_theirs for name in others]]]
+    both = np.unique(np.concatenate([np.intersect1d(ours, theirs), *beyond]))
     mixed = [
-        MixedGroup(
-            members=[members[row] for row in np.flatnonzero(ours == number).tolist()],
-            nonmembers=[others[row] for row in np.flatnonzero(theirs == number).tolist()],
+        mixed_group(
+            [members[row] for row in np.flatnonzero(ours == number).tolist()],
+            [others[row] for row in np.flatnonzero(theirs == number).tolist()],
+            near_ours,
+            near_theirs,
         )
-        for number in np.intersect1d(ours, theirs)
+        for number in both
     ]
     exact = [MixedGroup(members=[trained[inputs.holdout.digests[name]]], nonmembers=[name]) for name in repeated]
-    return Standing(units(members, ours, theirs), units(others, theirs, ours), exact + mixed)
+    return Standing(units(members, ours, both), units(others, theirs, both), exact + mixed)
+
+
+def near(
+    images: Images,
+    vectors: NDArray[np.float32],
+    ids: Sequence[str],
+    others: Images,
+    other_vectors: NDArray[np.float32],
+    threshold: float,
+) -> dict[str, str]:
+    """Of the named images those with a near-duplicate anywhere in another set, each with its nearest one there.
+
+    Args:
+      images: The set of the named ones; ``vectors`` are of all its images, unit vectors Float32[N D].
+      others: The other set; ``other_vectors`` of all its images, Float32[M D], stream through.
+      threshold: Least similarity of near-duplicates.
+    """
+    if len(ids) == 0:
+        return {}
+    found = nearest_neighbours(np.asarray(vectors[rows_of(images, ids)]), other_vectors, 1)
+    names = list(others.digests)
+    rows = np.flatnonzero(found.similarity[:, 0] >= threshold).tolist()
+    return {ids[row]: names[found.index[row, 0]] for row in rows}
+
+
+def mixed_group(
+    members: list[str], nonmembers: list[str], near_ours: Mapping[str, str], near_theirs: Mapping[str, str]
+) -> MixedGroup:
+    """A group on both sides: its drawn images, and beyond them the nearest of each on the other side."""
+    further_members = [near_theirs[name] for name in nonmembers if name in near_theirs]
+    further_nonmembers = [near_ours[name] for name in members if name in near_ours]
+    return MixedGroup(
+        members=list(dict.fromkeys([*members, *further_members])),
+        nonmembers=list(dict.fromkeys([*nonmembers, *further_nonmembers])),
+    )
 
 
 def units(ids: Sequence[str], own: NDArray[np.int64], others: NDArray[np.int64]) -> list[str]:
