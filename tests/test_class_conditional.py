@@ -1,4 +1,4 @@
-"""A really trained class-conditional checkpoint: its memorizer knows classes, and membership asks under the true ones."""
+"""A really trained class-conditional checkpoint: a memorizer that knows classes, membership under the true ones."""
 
 from __future__ import annotations
 
