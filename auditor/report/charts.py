@@ -80,19 +80,20 @@ def histogram(id: str, title: str, curve: Curve, x_label: str, tail: float = 1.0
 def roc(
     id: str, title: str, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], log: bool = False
 ) -> Markup:
-    """ROC curves by name, true against false positive rate; ``log`` spreads out the low false positive rates."""
+    """ROC curves by name, true against false positive rate; ``log`` spreads out the low rates of both."""
     low = LOWEST_FPR if log else 0.0
     x_axis = Axis(low, 1, LEFT, WIDTH - RIGHT, log)
-    y_axis = Axis(0, 1, HEIGHT - BOTTOM, TOP)
+    y_axis = Axis(low, 1, HEIGHT - BOTTOM, TOP, log)
     chance = [low * (1 / low) ** (k / 50) if log else k / 50 for k in range(51)]
-    body = [_frame(x_axis, y_axis, "false positive rate" + (" (logarithmic)" if log else ""), "true positive rate")]
+    scale = " (logarithmic)" if log else ""
+    body = [_frame(x_axis, y_axis, f"false positive rate{scale}", f"true positive rate{scale}")]
     body.append(f'<path class="chance" d="{_polyline(chance, chance, x_axis, y_axis)}"/>')
     for place, (name, (fpr, tpr)) in enumerate(curves.items()):
         points = [(x, y) for x, y in zip(fpr, tpr, strict=True) if x >= low or not log]
         xs, ys = [x for x, _ in points], [y for _, y in points]
         path = _polyline(xs, ys, x_axis, y_axis)
         body.append(f'<path class="s{place} line"{dash(place)} d="{path}"><title>{escape(name)}</title></path>')
-    body.append(_legend(list(curves), areas=0, right=not log, low=not log))
+    body.append(_legend(list(curves), areas=0, right=True, low=True))
     names = ", ".join(curves)
     return svg(id, title, f"ROC curves of {names}; the diagonal is chance.", "".join(body))
 

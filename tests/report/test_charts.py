@@ -29,6 +29,18 @@ def test_ticks_are_round_few_and_inside(low: float, high: float) -> None:
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
 
 
+def test_roc_on_two_logarithmic_axes_keeps_chance_straight_and_rates_of_nothing_inside() -> None:
+    svg = roc("r", "ROC", {"attack": ([0.001, 0.01, 1.0], [0.0, 0.1, 1.0])}, log=True)
+    across, down = (WIDTH - RIGHT - LEFT) / 3, (HEIGHT - BOTTOM - TOP) / 3  # a decade
+    assert (
+        f"M{LEFT:.1f} {HEIGHT - BOTTOM:.1f}L{LEFT + across:.1f} {TOP + down:.1f}L{WIDTH - RIGHT:.1f} {TOP:.1f}" in svg
+    )
+    chance = re.search(r'class="chance" d="M([^"]+)"', svg)
+    assert chance is not None
+    points = [tuple(map(float, point.split())) for point in chance[1].split("L")]
+    assert all(abs((x - LEFT) / across - (HEIGHT - BOTTOM - y) / down) < 0.02 for x, y in points)
+
+
 def test_roc_runs_through_its_points() -> None:
     svg = roc("r", "ROC", {"attack": ([0.0, 0.5, 1.0], [0.0, 1.0, 1.0])})
     (path,) = paths(svg, "s0 line")[:1]
