@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,3 +177,16 @@ def test_an_id_that_comes_twice_is_refused(denoiser, normal):
     twice = [*batched(normal(9, 2, 1, 8, 8), 2)] * 2
     with pytest.raises(ConfigError, match="image-0"):
         sweep(denoiser, twice, [ATTACKS["loss"]], seed="s")
+
+
+def test_memory_does_not_grow_with_the_number_of_records() -> None:
+    """A sweep over ten times the records, in a process of its own, has the same peak but for the records' scores."""
+    script = Path(__file__).parent.parent.parent / "reports" / "bench_sweep.py"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parent.parent)}
+
+    def peak(records: int) -> int:
+        command = [sys.executable, str(script), "memory", str(records)]
+        return int(subprocess.check_output(command, text=True, env=environment)) * 1024
+
+    grown = peak(12_000) - peak(2_000)
+    assert grown < 10_000 * 5_000  # 18 scores and an id take some 400 bytes; 24,000 a record were once kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def attack(
       stage: Where in the run directory the parts lie.
     """
     attacks = [ATTACKS[kind] for kind in (swept(config) if kinds is None else kinds)]
-    parts = []
+    read = []  # once all are made: small arrays between the large ones of a sweep would keep the heap from shrinking
     for start in range(0, len(ids), PART):
         part = list(ids[start : start + PART])
         key = {
@@ -57,9 +58,11 @@ def attack(
             size = config.generation.batch_size
             return to_plain(sweep(inputs.checkpoint.denoiser, batch, attacks, seed=f"{seed}/{name}", batch_size=size))
 
-        parts.append(from_plain(run.value(f"{stage}/{name}/{start // PART:05d}", key, compute)))
+        value = partial(run.value, f"{stage}/{name}/{start // PART:05d}", key, compute)
+        value()
+        read.append(value)
         meter(len(part))
-    return join(parts)
+    return join([from_plain(value()) for value in read])
 
 
 def swept(config: AuditConfig) -> list[str]:
