@@ -33,7 +33,7 @@ from auditor.stages.generate import sample_part
 
 CHECKPOINT = Path(__file__).parent.parent / "fixtures" / "general-a" / "checkpoint"
 GARMENTS = CHECKPOINT.parent.parent / "general"
-STEPS, BATCH, ROUNDS = 50, 64, 7
+STEPS, BATCH, ROUNDS = 50, 64, 5
 MEMORIZER_BATCH, MEMORIZER_ROWS = 32, 100_000
 
 

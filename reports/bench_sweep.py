@@ -5,7 +5,7 @@ Part of ``make bench``. ``python reports/bench_sweep.py memory N`` prints the pe
 
 from __future__ import annotations
 
-import resource
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -115,10 +115,12 @@ def memory() -> str:
 
 
 def print_peak(count: int) -> None:
-    """Sweep ``count`` records and print the peak resident memory in KiB."""
+    """Sweep ``count`` records and print the peak resident memory in KiB (Linux)."""
     torch.set_num_threads(1)
     sweep(Affine(), records(count), [ATTACKS[name] for name in NAMES[:5]], seed="bench")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # not ru_maxrss, which begins with the size of the process that this one was started from
+    status = Path("/proc/self/status").read_text()
+    print(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
 
 
 def precision(alternate: Alternate) -> tuple[list[str], list[tuple[str, float, float]]]:
