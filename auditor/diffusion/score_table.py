@@ -111,8 +111,8 @@ class Gathering:
             raise ConfigError("attacks", ", ".join(self.names), "distinct names", "List each attack once.")
         self.ids: list[str] = []
         self.known: set[str] = set()
-        # One growing array a column: a list of small ones, allocated between the large arrays of batches, would keep the
-        # heap from ever giving these back (measured: 24 KB a record).
+        # One growing array a column: a list of small ones, allocated between the large arrays of batches, would keep
+        # the heap from ever giving these back (measured: 24 KB a record).
         self.columns: dict[str, dict[str, array[float]]] = {name: {} for name in self.names}
         self.evaluations = 0
         self.per_image = dict.fromkeys(self.names, 0)
