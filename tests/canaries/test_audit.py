@@ -65,7 +65,7 @@ def test_canaries_are_no_members(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def listen(*both: tuple[object, list[str]], **more: object) -> object:
         seen.extend(both[0][1])
-        return statistics(*both, **more)  # type: ignore[arg-type]
+        return statistics(*both, **more)
 
     monkeypatch.setattr("auditor.stages.membership.statistics_of", listen)
     without = config(folder, membership={"members": 400, "nonmembers": 100})
@@ -97,7 +97,7 @@ def test_canaries_of_a_class_conditional_checkpoint_are_tested_under_their_class
 
     def listen(*given: object) -> object:
         labelled.append(bool(given[7]))
-        return attack(*given)  # type: ignore[arg-type]
+        return attack(*given)
 
     monkeypatch.setattr(canaries, "attack", listen)
     asked = config(tmp_path, membership={"enabled": False}, generation={"probes": 32}, regime={"probes": 0})

@@ -164,7 +164,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, options: dict[str, object], m
         options["ids"] = tmp_path / "ids.txt"
         (tmp_path / "ids.txt").write_text("another\n")
     with pytest.raises(ConfigError, match=message):
-        auditor.make_canaries(data, out=tmp_path / "c", **options)  # type: ignore[arg-type]
+        auditor.make_canaries(data, out=tmp_path / "c", **options)
     assert not (tmp_path / "c").exists()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from auditor.report.comparison import html, markdown, story
 from auditor.report.comparison.sections import sections
-from auditor.report.markdown import escape
+from auditor.report.markdown_text import escape
 from auditor.report.story import estimate_text
 from auditor.store.comparison import Comparison, SheetRow
 from tests import comparisons

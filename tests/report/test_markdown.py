@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from auditor.policy import judge, read_policy
 from auditor.report import html, markdown, story
-from auditor.report.markdown import escape
+from auditor.report.markdown_text import escape
 from auditor.store.record import Record
 from tests.exhibits import failing_record
 from tests.records import competition, record

@@ -20,7 +20,7 @@ from auditor.report.comparison.blocks import (
 from auditor.report.comparison.curve import curve_sentence
 from auditor.report.comparison.sections import sections
 from auditor.report.comparison.tables import cell_text
-from auditor.report.markdown import escape, table
+from auditor.report.markdown_text import escape, table
 from auditor.report.pages import Images, link
 from auditor.store.comparison import Comparison
 
