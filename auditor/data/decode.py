@@ -19,6 +19,10 @@ RESIZE_REMEDY = "Set data.resize = true (or --resize)."
 LOSSLESS = {"1": "L", "P": "RGB"}  # modes that another one represents exactly
 CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 
+# PIL warns of large sizes, which MAX_PIXELS refuses, and of odd metadata. Once for all, since images are decoded in
+# several threads and a filter set around each would be another thread's as well.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+
 
 class Unreadable(Exception):
     """The image cannot be decoded; the message says why. Counted into coverage, never fatal."""
@@ -71,15 +75,13 @@ def _open(content: bytes) -> Image.Image:
     if len(content) > MAX_BYTES:
         raise Unreadable(f"{len(content)} bytes, over the limit of {MAX_BYTES}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL warns of large sizes that MAX_PIXELS refuses anyway
-            image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
-                raise Unreadable(f"{image.width}x{image.height} pixels, over the limit of {MAX_PIXELS}")
-            image.load()
-            if image.mode in LOSSLESS:
-                transparent = "transparency" in image.info
-                image = image.convert("RGBA" if transparent else LOSSLESS[image.mode])
+        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise Unreadable(f"{image.width}x{image.height} pixels, over the limit of {MAX_PIXELS}")
+        image.load()
+        if image.mode in LOSSLESS:
+            transparent = "transparency" in image.info
+            image = image.convert("RGBA" if transparent else LOSSLESS[image.mode])
     except Unreadable:
         raise
     except UnidentifiedImageError as error:

@@ -24,6 +24,8 @@ class FolderContainer:
     the extension .txt holds the caption.
     """
 
+    scattered = True
+
     def __init__(self, root: Path, files: Sequence[Path]) -> None:
         stems = {file: file.relative_to(root).with_suffix("").as_posix() for file in files}
         shared = Counter(stems.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +13,19 @@ from numpy.typing import NDArray
 
 from auditor.data.base import Geometry, ImageBatch, Payload
 from auditor.data.decode import Unreadable, decode, stored_shape
+from auditor.data.prefetch import decode_workers, ordered
 from auditor.errors import ConfigError, DataError
+
+CHUNK = 16  # images handed to a decoding thread at a time
+CHUNK_BYTES = 2**22  # encoded, of images that are read one after the other
 
 
 class Container(Protocol):
     """Encoded images on disk. ``ids`` are unique and sorted; positions below are positions in ``ids``."""
+
+    @property
+    def scattered(self) -> bool:
+        """Whether :meth:`read` may be called by several threads at once, for a few positions each, at no extra cost."""
 
     @property
     def ids(self) -> Sequence[str]:
@@ -26,11 +35,19 @@ class Container(Protocol):
         """One payload per ascending position; a text instead is the reason why there is none."""
 
 
-class IndexedSource:
-    """An :class:`auditor.data.base.ImageSource`: decodes what its container reads, and counts what it cannot."""
+Chunk = tuple[Sequence[int], Sequence[Payload | str] | None]
+Decoded = tuple[str, NDArray[np.uint8], str | None]  # id, pixels, caption
 
-    def __init__(self, path: Path, container: Container, geometry: Geometry) -> None:
+
+class IndexedSource:
+    """An :class:`auditor.data.base.ImageSource`: decodes what its container reads, and counts what it cannot.
+
+    ``workers`` threads decode ahead of the consumer; their number changes nothing else.
+    """
+
+    def __init__(self, path: Path, container: Container, geometry: Geometry, workers: int | None = None) -> None:
         self._path, self._container, self._geometry = path, container, geometry
+        self._workers = decode_workers() if workers is None else workers
         self._unreadable: dict[str, str] = {}
         refuse_duplicates(str(path), container.ids)
 
@@ -84,19 +101,60 @@ class IndexedSource:
         if ids:
             yield ImageBatch(ids, np.stack(pixels), captions)
 
-    def _images(self, only: Collection[str] | None) -> Iterator[tuple[str, NDArray[np.uint8], str | None]]:
-        """(id, pixels, caption) of readable images; the others enter ``unreadable``."""
+    def _images(self, only: Collection[str] | None) -> Iterator[Decoded]:
+        """Readable images; the others enter ``unreadable``."""
+        positions = range(len(self)) if only is None else self._positions(only)
+        for chunk in ordered(self._decode, self._chunks(positions), self._workers):
+            for name, image, caption in chunk:
+                if isinstance(image, str):
+                    self._unreadable[name] = image
+                else:
+                    yield name, image, caption
+
+    def _positions(self, only: Collection[str]) -> list[int]:
+        """Where the wanted ids stand, ascending; ids that the set does not have are passed over."""
         ids = self._container.ids
-        wanted = None if only is None else frozenset(only)
-        positions = range(len(ids)) if wanted is None else [i for i, name in enumerate(ids) if name in wanted]
+        found = [(bisect_left(ids, name), name) for name in sorted(only)]
+        return [position for position, name in found if position < len(ids) and ids[position] == name]
+
+    def _chunks(self, positions: Sequence[int]) -> Iterator[Chunk]:
+        """A few images at a time: positions alone where the thread that decodes may read, else with their payloads."""
+        if self._container.scattered:
+            yield from ((positions[i : i + CHUNK], None) for i in range(0, len(positions), CHUNK))
+            return
+        places: list[int] = []
+        payloads: list[Payload | str] = []
+        size = 0
         for position, payload in zip(positions, self._container.read(positions), strict=True):
-            name = ids[position]
+            places.append(position)
+            payloads.append(payload)
+            size += _bytes(payload)
+            if len(places) == CHUNK or size >= CHUNK_BYTES:
+                yield places, payloads
+                places, payloads, size = [], [], 0
+        if places:
+            yield places, payloads
+
+    def _decode(self, chunk: Chunk) -> list[tuple[str, NDArray[np.uint8] | str, str | None]]:
+        """(id, pixels or the reason why there are none, caption) of a chunk."""
+        positions, payloads = chunk
+        decoded: list[tuple[str, NDArray[np.uint8] | str, str | None]] = []
+        for position, payload in zip(positions, payloads or self._container.read(positions), strict=True):
+            name = self._container.ids[position]
             try:
                 if isinstance(payload, str):
                     raise Unreadable(payload)
-                yield name, decode(name, payload, self._geometry), payload.caption
+                decoded.append((name, decode(name, payload, self._geometry), payload.caption))
             except Unreadable as reason:
-                self._unreadable[name] = str(reason)
+                decoded.append((name, str(reason), None))
+        return decoded
+
+
+def _bytes(payload: Payload | str) -> int:
+    """Of the encoded image or the raw array."""
+    if isinstance(payload, str):
+        return 0
+    return len(payload.content) if isinstance(payload.content, bytes) else payload.content.nbytes
 
 
 def refuse_duplicates(subject: str, sorted_ids: Sequence[str]) -> None:

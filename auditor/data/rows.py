@@ -32,6 +32,8 @@ class RowContainer:
     an anonymous temporary file, read by offset from then on: disk instead of memory, and no re-reading.
     """
 
+    scattered = False
+
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         stored = rows.ids

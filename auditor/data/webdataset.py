@@ -35,6 +35,8 @@ class Extent:
 class TarContainer:
     """Uncompressed tar files, indexed once by offset; a sample's id is its key."""
 
+    scattered = True
+
     def __init__(self, shards: Sequence[Path], image_extension: str | None = None) -> None:
         self._shards = shards
         images: list[tuple[str, Extent]] = []

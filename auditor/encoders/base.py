@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,17 @@ class Encoder(Protocol):
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """UInt8[B C H W] (C = 1 or 3) to Float32[B D] unit vectors; a row depends on its own image only."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """An encoder whose work on the CPU can run ahead of the network; ``forward(prepare(pixels))`` is its result."""
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Any:
+        """UInt8[B C H W] to what the network takes; several threads may call it at once."""
+
+    def forward(self, prepared: Any) -> NDArray[np.float32]:
+        """Float32[B D] unit vectors of prepared images."""
 
 
 def check_vectors(vectors: NDArray[np.float32], ids: list[str], encoder: Encoder) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from auditor.config import EncoderConfig
 from auditor.encoders.base import EncoderSpec
-from auditor.encoders.preprocess import Preprocess, unit_rows
+from auditor.encoders.preprocess import Preprocess, to_device, unit_rows
 from auditor.errors import ConfigError
 from auditor.store.digest import file_digest
 
@@ -40,10 +40,19 @@ class ClipEncoder:
         """The model's own preprocessing."""
         return self._preprocess
 
-    @torch.inference_mode()
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """UInt8[B C H W] to Float32[B D] unit vectors; batch size moves a value by less than 1e-5."""
-        return unit_rows(self._model.encode_image(self._preprocess(pixels).to(self._device)).float())
+        return self.forward(self.prepare(pixels))
+
+    @torch.inference_mode()
+    def prepare(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        """UInt8[B C H W] to the tower's input Float32[B 3 h w] on its device."""
+        return to_device(self._preprocess(pixels), self._device)
+
+    @torch.inference_mode()
+    def forward(self, prepared: torch.Tensor) -> NDArray[np.float32]:
+        """The tower's input to Float32[B D] unit vectors."""
+        return unit_rows(self._model.encode_image(prepared).float())
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:

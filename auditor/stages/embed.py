@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.encoders.base import Encoder, check_vectors
+from auditor.indexing.stream import BATCH, embed_stream
 from auditor.progress import Progress
 from auditor.stages.generate import Generations, Made
 from auditor.stages.inputs import Images, Inputs
@@ -16,7 +17,6 @@ from auditor.store.digest import value_digest
 from auditor.store.run_directory import RunDirectory
 
 BLOCK = 2_048  # images per ledger entry
-BATCH = 128  # images per encoder call; fixed, so that a resumed run sees the same kernels
 
 Vectors = NDArray[np.float32]
 
@@ -68,8 +68,8 @@ def embed_images(run: RunDirectory, stage: str, images: Images, encoder: Encoder
             key = {"set": images.info.digest, "ids": value_digest(block), "encoder": spec, "batch": BATCH}
 
             def compute(block: Sequence[str] = block) -> dict[str, Vectors]:
-                batches = images.source.batches(BATCH, only=frozenset(block))
-                return {"vectors": np.concatenate([_checked(encoder, b.pixels, b.ids) for b in batches])}
+                stream = embed_stream(images.source, encoder, BATCH, only=frozenset(block))
+                return {"vectors": np.concatenate([batch.vectors for batch in stream])}
 
             blocks.append(run.arrays(f"embed/{stage}/{start // BLOCK:05d}", key, compute)["vectors"])
             meter(len(block))

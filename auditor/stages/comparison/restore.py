@@ -17,6 +17,7 @@ from auditor.data import pixels_of
 from auditor.diffusion.inverse import SOLVERS
 from auditor.diffusion.measurement import Measurement, hidden_error
 from auditor.encoders.base import Encoder
+from auditor.indexing.stream import BATCH
 from auditor.probes import choose, probe_noise
 from auditor.progress import Progress
 from auditor.regime.landing import land
@@ -25,7 +26,7 @@ from auditor.regime.shares import share, unscored
 from auditor.stages.comparison.inputs import MEASUREMENT_OF, Compared, ComparedInputs, measurement_of, relation
 from auditor.stages.comparison.landings import Landed
 from auditor.stages.comparison.regimes import Regimes
-from auditor.stages.embed import BATCH, named
+from auditor.stages.embed import named
 from auditor.stages.generate import conditions_of
 from auditor.stages.inputs import Images
 from auditor.stats.delong import auc_interval

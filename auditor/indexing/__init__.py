@@ -1,0 +1,1 @@
+"""The embeddings of a training set, made once, for the audits of many checkpoints."""
