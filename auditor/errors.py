@@ -23,6 +23,10 @@ class AuditError(Exception):
         self.subject, self.got, self.expected, self.remedy = subject, got, expected, remedy
         super().__init__(f"{subject}: got {got}; expected {expected}. {remedy}")
 
+    def __reduce__(self) -> tuple[type[AuditError], tuple[str, str, str, str]]:
+        """Errors travel from worker processes; what was got travels as its text."""
+        return type(self), (self.subject, str(self.got), self.expected, self.remedy)
+
 
 class ConfigError(AuditError):
     """What was asked for cannot be done: options, paths, sizes, overlapping sets (exit code 4)."""

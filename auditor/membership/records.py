@@ -8,7 +8,6 @@ them as any other.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from auditor.membership.combined import NAME
 from auditor.membership.evaluate import Side, choose_variant
 from auditor.stats.multiple import benjamini_hochberg
+from auditor.store.atomic import written
 from auditor.store.membership import ExposedRecord
 
 MOST_EXPOSED = 20  # records that the report names
@@ -126,9 +126,5 @@ def exposed(table: pa.Table, decide: str) -> list[ExposedRecord]:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """A parquet file, written whole or not at all; the same table gives the same bytes."""
-    partial = path.with_suffix(".parquet.part")
-    with partial.open("wb") as file:
+    with written(path) as file:
         pq.write_table(table, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

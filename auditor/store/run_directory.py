@@ -9,12 +9,14 @@
 A piece of work is done if and only if its ledger entry exists, carries the same key and its files still have the
 digests written there. Files are written beside their place and renamed; the entry comes last. So a kill at any moment
 leaves either a finished piece or none. ``version`` raises every key when the meaning of stored results changes.
+
+Any number of processes may work in one run directory at once, on one machine or on several that share a disk: of those
+that begin it one draws the salt, and a piece that two of them make is the same twice.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.errors import ConfigError, DataError
+from auditor.store.atomic import create, sweep_partials, written
 from auditor.store.digest import file_digest, value_digest
 
 VERSION = 1  # of what stages store
@@ -55,11 +58,12 @@ class RunDirectory:
         """
         file = path / "run.json"
         if not file.exists():
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if path.exists() and not is_free(path) and not file.exists():  # another may have begun it meanwhile
                 raise ConfigError("run directory", path, "an empty folder or an earlier run", "Name another folder.")
             started = datetime.now(UTC).isoformat(timespec="seconds")
             path.mkdir(parents=True, exist_ok=True)
-            write_json(file, {"specification": specification, "salt": salt, "started": started})
+            create(file, to_json({"specification": specification, "salt": salt, "started": started}))
+        sweep_partials(path)
         state = read_state(file)
         changes = differences(state["specification"], json.loads(json.dumps(specification)))
         if changes:
@@ -155,25 +159,26 @@ def stage_key(stage: str, key: object) -> str:
     return value_digest({"stage": stage, "key": key, "version": VERSION})
 
 
+def is_free(path: Path) -> bool:
+    """Whether a folder holds nothing but the partial files of a run that begins."""
+    return path.is_dir() and all(file.suffix == ".part" for file in path.iterdir())
+
+
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an .npy file whole or not at all."""
-    partial = path.with_suffix(".npy.part")
-    with partial.open("wb") as file:
+    with written(path) as file:
         np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file whole or not at all."""
-    partial = path.with_suffix(f"{path.suffix}.part")
-    with partial.open("w") as file:
-        json.dump(value, file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with written(path) as file:
+        file.write(to_json(value))
+
+
+def to_json(value: object) -> bytes:
+    """A plain value as the text of a JSON file; NaN and infinity are refused."""
+    return f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode()
 
 
 def differences(before: object, after: object, where: str = "") -> list[str]:
