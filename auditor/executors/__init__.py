@@ -2,5 +2,6 @@
 
 from auditor.executors.base import Executor, Lost, Work
 from auditor.executors.local import LocalExecutor
+from auditor.executors.processes import ProcessExecutor
 
-__all__ = ["Executor", "LocalExecutor", "Lost", "Work"]
+__all__ = ["Executor", "LocalExecutor", "Lost", "ProcessExecutor", "Work"]

@@ -54,3 +54,6 @@ class Executor(Protocol):
         Raises:
           AuditError: The user's input is at fault; no further attempt would help. Finished pieces stay.
         """
+
+    def close(self) -> None:
+        """End the workers that wait for further runs; a later run starts new ones."""

@@ -20,3 +20,6 @@ class LocalExecutor:
             for piece in pieces:
                 meter(make(piece))
         return []
+
+    def close(self) -> None:
+        """Nothing to end."""
