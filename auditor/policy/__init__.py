@@ -3,6 +3,7 @@
 from auditor.policy.copies import copies_rule, primary_competition
 from auditor.policy.membership import membership_rule
 from auditor.policy.schema import DEFAULT_NAME, Policy, default_policy_text, read_policy
+from auditor.policy.search import recall_rule
 from auditor.policy.verdict import judge
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "membership_rule",
     "primary_competition",
     "read_policy",
+    "recall_rule",
 ]

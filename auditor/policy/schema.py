@@ -41,6 +41,10 @@ class ValidityPolicy(Section):
     required: list[CheckId] = ["placebo", "blind", "positive-control", "resolving"]
 
 
+class SearchPolicy(Section):
+    min_recall: Limit = 0.95  # lower bound, of an approximate index that a record is looked up in
+
+
 class ProbesPolicy(Section):
     allow_pinned: bool = False
 
@@ -53,6 +57,7 @@ class Policy(Section):
     membership: MembershipPolicy = MembershipPolicy()
     power: PowerPolicy = PowerPolicy()
     validity: ValidityPolicy = ValidityPolicy()
+    search: SearchPolicy = SearchPolicy()
     probes: ProbesPolicy = ProbesPolicy()
 
 

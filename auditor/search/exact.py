@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.errors import ConfigError
-from auditor.search.index import check_comparable, flat_index, inner_products, rounding, unit_blocks
+from auditor.search.index import check_comparable, flat_index, inner_products, nearest_in, rounding, unit_blocks
+from auditor.search.ranges import within
+from auditor.search.rows import Floats, Rows
 
 BLOCK_ROWS = 65_536
 SLACK = 8  # extra candidates per query, so that most ties at the k-th place need no second pass
@@ -36,16 +38,14 @@ class Neighbours:
     index: NDArray[np.int64]  # [Q K]
 
 
-def best_match(
-    items: NDArray[np.float32], references: NDArray[np.float32], *, block_rows: int = BLOCK_ROWS
-) -> BestMatch:
+def best_match(items: Rows, references: Rows, *, block_rows: int = BLOCK_ROWS) -> BestMatch:
     """Most similar reference of every item: S_i of the copy test, with references = the generations.
 
     The references are the index, the items stream through as queries, so memory is one block, the references and the
     two result scalars per item.
 
     Args:
-      items: Unit vectors, Float32[N D], may be an ``np.memmap``; N = 0 gives empty results.
+      items: Unit vectors, Float32[N D], an ``np.memmap`` or shards; N = 0 gives empty results.
       references: Unit vectors, Float32[G D], G >= 1, held in memory.
       block_rows: Items per block; memory is 4 * block_rows * D bytes. No effect on the similarities.
 
@@ -70,16 +70,15 @@ def best_match(
     return BestMatch(similarity, winner)
 
 
-def nearest_neighbours(
-    queries: NDArray[np.float32], pool: NDArray[np.float32], k: int, *, block_rows: int = BLOCK_ROWS
-) -> Neighbours:
+def nearest_neighbours(queries: Rows, pool: Rows, k: int, *, block_rows: int = BLOCK_ROWS) -> Neighbours:
     """The k pool rows most similar to each query, exact, the pool streaming through block by block.
 
     A query that is itself in the pool finds itself; callers ask for one more and drop it.
 
     Args:
       queries: Unit vectors, Float32[Q D], held in memory.
-      pool: Unit vectors, Float32[N D], may be an ``np.memmap``; streams through.
+      pool: Unit vectors, Float32[N D], an ``np.memmap`` or shards; streams through once, and once more if float32
+        leaves a k-th place undecided.
       k: Neighbours wanted, at least 1; may exceed ``block_rows``.
       block_rows: Pool rows per block. No effect on the result.
 
@@ -95,21 +94,19 @@ def nearest_neighbours(
         raise ConfigError("k", k, "at least 1", "Ask for one neighbour or more.")
     k, width = min(k, len(pool)), min(k + SLACK, len(pool))
     held = _held(queries, block_rows, "queries")
-    best = _none_yet(len(held))
+    candidates = _Candidates.none(len(held))
     for start, block in unit_blocks(pool, block_rows, "pool"):
-        depth = min(width, len(block))  # asking for more than a block holds would be padded with -1
-        found, rows = flat_index(block, k=depth).search(held, depth)
-        best = _merge(best, Neighbours(found.astype(np.float64), rows + start), width)
-    best = _in_float64(held, pool, best)
+        candidates = candidates.beside(held, block, start, width)
+    best = ranked(Neighbours(candidates.similarity, candidates.index), width)
     if width < len(pool):
         # The last candidate bounds every row left out; where it could have hidden a rival of the k-th, look again.
-        open_queries = np.flatnonzero(best.similarity[:, -1] >= best.similarity[:, k - 1] - 2 * rounding(pool.shape[1]))
-        _settle(held, pool, best, open_queries, k, block_rows)
+        rivals = candidates.found[:, -1] >= best.similarity[:, k - 1] - rounding(pool.shape[1])
+        _settle(held, pool, best, np.flatnonzero(rivals), k)
     return Neighbours(best.similarity[:, :k], best.index[:, :k])
 
 
 def pairs_above(
-    pool: NDArray[np.float32], threshold: float, *, block_rows: int = PAIR_COLUMNS
+    pool: Rows, threshold: float, *, block_rows: int = PAIR_COLUMNS
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Every pair i < j of pool rows with similarity >= threshold, each once, streamed tile by tile.
 
@@ -117,7 +114,7 @@ def pairs_above(
     times as long for the few pairs that are wanted.
 
     Args:
-      pool: Unit vectors, Float32[N D], may be an ``np.memmap``.
+      pool: Unit vectors, Float32[N D], an ``np.memmap`` or shards.
       threshold: Least similarity, compared in float64.
       block_rows: Columns of a tile; its rows are at most 1,024. One tile of similarities is in memory at a time.
 
@@ -153,56 +150,63 @@ def first_occurrence(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     return first[inverse].astype(np.int64)
 
 
-def _held(vectors: NDArray[np.float32], block_rows: int, name: str) -> NDArray[np.float32]:
+def ranked(found: Neighbours, k: int) -> Neighbours:
+    """The k most similar of each row's candidates, ties by lower index."""
+    order = np.lexsort((found.index, -found.similarity), axis=1)[:, :k]
+    return Neighbours(
+        np.take_along_axis(found.similarity, order, axis=1), np.take_along_axis(found.index, order, axis=1)
+    )
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Per query the pool rows of the largest float32 similarities so far, those descending."""
+
+    found: NDArray[np.float32]  # [Q W], what float32 says; at least that of every row left out
+    similarity: NDArray[np.float64]  # [Q W], recomputed
+    index: NDArray[np.int64]  # [Q W]
+
+    @classmethod
+    def none(cls, queries: int) -> _Candidates:
+        return cls(np.empty((queries, 0), np.float32), np.empty((queries, 0)), np.empty((queries, 0), np.int64))
+
+    def beside(self, queries: Floats, block: Floats, start: int, width: int) -> _Candidates:
+        """With a block's candidates; float64 looks only at those that stay, so a block is read once and let go."""
+        found, rows = nearest_in(block, queries, min(width, len(block)))
+        together = np.concatenate([self.found, found], axis=1)
+        order = np.argsort(-together, axis=1, kind="stable")[:, :width]
+        before = self.found.shape[1]
+        similarity = np.concatenate([self.similarity, np.empty(found.shape)], axis=1)
+        query, place = np.nonzero(order >= before)
+        entering = order[query, place]
+        row = rows[query, entering - before]
+        similarity[query, entering] = inner_products(queries, block, row, query)
+        index = np.concatenate([self.index, rows + start], axis=1)
+        kept = (np.take_along_axis(array, order, axis=1) for array in (together, similarity, index))
+        return _Candidates(*kept)
+
+
+def _held(vectors: Rows, block_rows: int, name: str) -> Floats:
     """The vectors in memory, checked."""
     blocks = [block for _, block in unit_blocks(vectors, block_rows, name)]
     return np.concatenate(blocks) if blocks else np.empty(vectors.shape, np.float32)
 
 
-def _none_yet(queries: int) -> Neighbours:
-    return Neighbours(np.empty((queries, 0)), np.empty((queries, 0), np.int64))
+def _settle(queries: Floats, pool: Rows, best: Neighbours, which: NDArray[np.int64], k: int) -> None:
+    """Find anew the first k of those queries whose k-th place float32 could not decide; in place.
 
-
-def _merge(left: Neighbours, right: Neighbours, width: int) -> Neighbours:
-    """The ``width`` most similar of both, ties by lower index."""
-    similarity = np.concatenate([left.similarity, right.similarity], axis=1)
-    index = np.concatenate([left.index, right.index], axis=1)
-    order = np.lexsort((index, -similarity), axis=1)[:, :width]
-    return Neighbours(np.take_along_axis(similarity, order, axis=1), np.take_along_axis(index, order, axis=1))
-
-
-def _in_float64(queries: NDArray[np.float32], pool: NDArray[np.float32], found: Neighbours) -> Neighbours:
-    """The same neighbours with their similarities recomputed, in their new order."""
-    similarity = np.empty_like(found.similarity)
-    for column in range(similarity.shape[1]):
-        similarity[:, column] = inner_products(queries, pool, found.index[:, column])
-    return _merge(_none_yet(len(queries)), Neighbours(similarity, found.index), similarity.shape[1])
-
-
-def _settle(
-    queries: NDArray[np.float32],
-    pool: NDArray[np.float32],
-    best: Neighbours,
-    which: NDArray[np.int64],
-    k: int,
-    block_rows: int,
-) -> None:
-    """Find anew, in float64, the first k of those queries whose k-th place float32 could not decide; in place.
-
-    Whatever belongs to the first k is at least as similar as the k-th candidate known, so a range search from just
-    below it misses nothing.
+    Whatever belongs to the first k is at least as similar as the k-th candidate known, so a range search from there
+    misses nothing.
     """
     if len(which) == 0:
         return
-    floors = best.similarity[which, k - 1] - rounding(pool.shape[1])
-    finds = [_none_yet(1) for _ in which]
-    for start, block in unit_blocks(pool, block_rows, "pool"):
-        index = flat_index(block, k=None)
-        for order, query in enumerate(which):
-            alone = queries[query].reshape(1, -1)
-            _, _, rows = index.range_search(alone, float(floors[order]))
-            similarity = inner_products(np.repeat(alone, len(rows), axis=0), block, rows)
-            found = Neighbours(similarity.reshape(1, -1), rows.reshape(1, -1) + start)
-            finds[order] = _merge(finds[order], found, k)
+    nothing = Neighbours(np.empty((1, 0)), np.empty((1, 0), np.int64))
+    finds = [nothing for _ in which]
+    for near in within(np.ascontiguousarray(queries[which]), pool, best.similarity[which, k - 1]):
+        for query in np.unique(near.query):
+            here = near.query == query
+            similarity = np.concatenate([finds[query].similarity, near.similarity[here][None]], axis=1)
+            index = np.concatenate([finds[query].index, near.row[here][None]], axis=1)
+            finds[query] = ranked(Neighbours(similarity, index), k)
     for find, query in zip(finds, which, strict=True):
         best.similarity[query, :k], best.index[query, :k] = find.similarity, find.index

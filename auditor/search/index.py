@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.errors import ConfigError, DataError
+from auditor.search.rows import Rows
 
 NORM_TOLERANCE = 1e-3
 GPU_MAX_K = 2048  # FAISS's limit for flat search on a GPU
@@ -61,6 +62,21 @@ def flat_index(references: NDArray[np.float32], *, k: int | None = 1) -> Any:
     return index
 
 
+def nearest_in(
+    block: NDArray[np.float32], queries: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k rows of one block most similar to each query, (Float32[Q k] descending, Int64[Q k]), k <= its rows.
+
+    On the CPU the block is searched where it lies: an index would be a second copy of it.
+    """
+    faiss = import_faiss()
+    if k <= GPU_MAX_K and search_device() == "gpu":
+        found, rows = flat_index(block, k=k).search(queries, k)
+    else:
+        found, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return found, rows
+
+
 def rounding(dim: int) -> float:
     """Bound on the error of a float32 inner product of two unit vectors, in any order of summation.
 
@@ -70,7 +86,7 @@ def rounding(dim: int) -> float:
     return (1.01 * dim + 2) * 2.0**-24
 
 
-def check_comparable(**arrays: NDArray[np.float32]) -> None:
+def check_comparable(**arrays: Rows) -> None:
     """Refuse arrays that cannot be compared: not float32, not [rows D], or of different D; touches no values."""
     for name, array in arrays.items():
         if array.dtype != np.float32 or array.ndim != 2 or array.shape[1] == 0:
@@ -81,7 +97,7 @@ def check_comparable(**arrays: NDArray[np.float32]) -> None:
 
 
 def unit_blocks(
-    array: NDArray[np.float32], block_rows: int, name: str, stop: int | None = None
+    array: Rows, block_rows: int, name: str, stop: int | None = None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """(first row, contiguous block) over the rows up to ``stop``, each block's norms checked.
 
@@ -102,12 +118,19 @@ def unit_blocks(
 
 
 def inner_products(
-    left: NDArray[np.float32], right: NDArray[np.float32], right_rows: NDArray[np.int64]
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+    right_rows: NDArray[np.int64],
+    left_rows: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
-    """Float64[N]: inner product of ``left[n]`` with ``right[right_rows[n]]``, every product and sum in float64."""
-    result = np.empty(len(left))
-    for start in range(0, len(left), 512):  # stays in the cache: a quarter faster than whole blocks
+    """Float64[N]: inner product of ``left[n]`` with ``right[right_rows[n]]``, every product and sum in float64.
+
+    With ``left_rows``, Int64[N], it is that of ``left[left_rows[n]]``.
+    """
+    result = np.empty(len(right_rows))
+    for start in range(0, len(right_rows), 512):  # stays in the cache: a quarter faster than whole blocks
         rows = slice(start, start + 512)
-        pair = left[rows].astype(np.float64), right[right_rows[rows]].astype(np.float64)
+        ours = left[rows] if left_rows is None else left[left_rows[rows]]
+        pair = ours.astype(np.float64), right[right_rows[rows]].astype(np.float64)
         result[rows] = np.einsum("nd,nd->n", *pair)
     return result
