@@ -3,5 +3,6 @@
 from auditor.executors.base import Executor, Lost, Work
 from auditor.executors.local import LocalExecutor
 from auditor.executors.processes import ProcessExecutor
+from auditor.executors.ray import RayExecutor
 
-__all__ = ["Executor", "LocalExecutor", "Lost", "ProcessExecutor", "Work"]
+__all__ = ["Executor", "LocalExecutor", "Lost", "ProcessExecutor", "RayExecutor", "Work"]

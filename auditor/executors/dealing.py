@@ -31,10 +31,10 @@ class Engine(Protocol):
         """Have an idle worker make a piece."""
 
     def wait(self, hands: Sequence[Hand]) -> list[tuple[Hand, Outcome]]:
-        """What at least one of these, each of which is at work, came to."""
+        """What some of these workers came to; returns once there is something to look at."""
 
     def rest(self, hand: Hand) -> None:
-        """An idle worker may be hired again."""
+        """A worker that has no piece, though it may still be opening the work, may be hired again."""
 
     def stop(self, hand: Hand) -> None:
         """A worker is of no more use."""
@@ -51,7 +51,7 @@ def deal(engine: Engine, work: Work, pieces: Sequence[str], meter: Meter, *, wor
     """
     table = Table(work.name, deque(pieces))
     opened = pickle.dumps(work)
-    while table.waiting or table.at_work:
+    while table.waiting or table.making:
         while table.wants_another(workers):
             table.at_work[engine.hire(opened)] = None
         if not table.at_work:
@@ -68,6 +68,8 @@ def deal(engine: Engine, work: Work, pieces: Sequence[str], meter: Meter, *, wor
                 engine.give(hand, piece)
             else:
                 engine.rest(hand)
+    for hand in table.at_work:  # still opening, or waiting for room on a cluster: nothing is left for them
+        engine.rest(hand)
     return table.lost
 
 
@@ -82,6 +84,11 @@ class Table:
     lost: list[Lost] = field(default_factory=list)
     unopened: int = 0  # workers that could not open the work
     reason: str = ""  # of the last of them
+
+    @property
+    def making(self) -> bool:
+        """Whether any worker is at a piece."""
+        return any(piece is not None for piece in self.at_work.values())
 
     def wants_another(self, workers: int) -> bool:
         """Whether a piece waits that no worker, at work or about to be, will take soon."""

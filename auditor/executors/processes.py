@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from auditor.executors.base import Lost, Work
 from auditor.executors.dealing import Hand, deal
@@ -25,23 +26,23 @@ class Process:
     def __init__(self, slot: int, environment: Mapping[str, str]) -> None:
         context = multiprocessing.get_context("spawn")
         self.slot = slot
+        self.asked = 0  # of its requests; an answer to an earlier one than the last is of no interest any more
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=serve, args=(theirs, dict(environment)))
         self.process.start()
         theirs.close()  # so that the parent's end reports when the worker is gone
 
-    def send(self, message: tuple[str, bytes | str]) -> None:
+    def send(self, kind: str, content: bytes | str) -> None:
+        self.asked += 1
         with suppress(BrokenPipeError, ConnectionResetError):  # a death shows when the worker is waited for
-            self.connection.send(message)
+            self.connection.send((self.asked, kind, content))
 
-    def receive(self) -> Outcome:
-        """The worker's answer, or how it died."""
-        try:
+    def receive(self) -> Outcome | None:
+        """The worker's answer, None if to an earlier request, or how it died."""
+        with suppress(EOFError, ConnectionResetError):
             if self.connection.poll():
-                outcome: Outcome = self.connection.recv()
-                return outcome
-        except (EOFError, ConnectionResetError):
-            pass
+                answered, outcome = self.connection.recv()
+                return outcome if answered == self.asked else None
         self.process.join(PATIENCE)
         return Outcome("died", reason=cause_of_death(self.process.exitcode))
 
@@ -91,20 +92,21 @@ class ProcessExecutor:
     def hire(self, work: bytes) -> Hand:
         """See :class:`auditor.executors.dealing.Engine`."""
         process = self.idle.pop() if self.idle else self._start()
-        process.send(("open", work))
+        process.send("open", work)
         return process
 
     def give(self, hand: Hand, piece: str) -> None:
         """See :class:`auditor.executors.dealing.Engine`."""
-        self.alive[hand].send(("piece", piece))
+        self.alive[hand].send("piece", piece)
 
     def wait(self, hands: Sequence[Hand]) -> list[tuple[Hand, Outcome]]:
         """See :class:`auditor.executors.dealing.Engine`."""
-        signs = {}
+        signs: dict[Any, Process] = {}
         for process in (self.alive[hand] for hand in hands):
             signs[process.connection] = signs[process.process.sentinel] = process
-        ready = {id(signs[sign]): signs[sign] for sign in wait(list(signs))}
-        return [(process, process.receive()) for process in ready.values()]
+        ready = dict.fromkeys(signs[sign] for sign in wait(list(signs)))
+        answers = [(process, process.receive()) for process in ready]
+        return [(process, outcome) for process, outcome in answers if outcome is not None]
 
     def rest(self, hand: Hand) -> None:
         """See :class:`auditor.executors.dealing.Engine`."""
@@ -132,8 +134,8 @@ def serve(connection: Connection, environment: Mapping[str, str]) -> None:
     place = Workplace()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            kind, content = connection.recv()
-            connection.send(place.open(content) if kind == "open" else place.piece(content))
+            number, kind, content = connection.recv()
+            connection.send((number, place.open(content) if kind == "open" else place.piece(content)))
 
 
 def cause_of_death(code: int | None) -> str:
