@@ -17,13 +17,24 @@ from auditor.diffusion.sweep import sweep
 from auditor.membership import ATTACKS
 from auditor.membership.dataset_inference import MOST
 from auditor.policy import read_policy
-from auditor.search.exact import BLOCK_ROWS
 from auditor.stages.generate import conditions_of
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership.further import further_evaluations, reported_attacks
 from auditor.stages.membership.power import power_of
 from auditor.stages.membership.scores import swept
 from auditor.stages.regime import MOST_BYTES, memorizer_bytes
+from auditor.stages.scale import (
+    DECISION_BYTES,
+    IMAGES,
+    MACHINES,
+    Rates,
+    Scale,
+    duration,
+    measure_search,
+    scale,
+    scale_lines,
+    search_bytes,
+)
 from auditor.stats.bounds import simultaneous_bounds
 from auditor.stats.power import (
     competition_floor,
@@ -71,10 +82,13 @@ class Plan(Part):
     control_evaluations: int = 0  # at most
     generation_evaluations: int
     membership_evaluations: int
-    seconds: float
+    seconds: float  # of the networks
+    search_seconds: float  # item scores and duplicates
     memory_bytes: int
     memory_growth: str  # with the training set
     disk_bytes: int
+    scale_one: Scale  # embedding and searching at another size, on one machine
+    scale_many: Scale  # and on several
 
     def lines(self) -> list[Line]:
         """The plan as questions and answers, in plain words."""
@@ -111,14 +125,24 @@ class Plan(Part):
                 f"{self.generation_evaluations:,} for generations, {self.membership_evaluations:,} for membership, "
                 f"{self.control_evaluations:,} at most for its negative control",
             ),
-            Line("time", f"about {_duration(self.seconds)} on this machine, without searches"),
+            Line(
+                "time",
+                f"about {duration(self.seconds + self.search_seconds)} on this machine, "
+                f"{duration(self.search_seconds)} of it searches",
+            ),
             Line("memory", f"about {self.memory_bytes / 1e9:.1f} GB; {self.memory_growth}"),
             Line("disk", f"about {self.disk_bytes / 1e6:,.0f} MB in the run directory"),
+            *(Line(*line) for line in scale_lines(self.scale_one, self.scale_many)),
         ]
 
 
-def plan(config: AuditConfig) -> Plan:
+def plan(config: AuditConfig, *, images: int = IMAGES, machines: int = MACHINES) -> Plan:
     """Open and check every input as :func:`auditor.run` would, and work out cost and power.
+
+    Args:
+      config: The audit.
+      images: Another size of the training set, for which embedding and searching are extrapolated.
+      machines: How many machines like this one are extrapolated to, besides one.
 
     Raises:
       AuditError: Whatever would also stop the audit.
@@ -140,10 +164,17 @@ def plan(config: AuditConfig) -> Plan:
     per_embedding = measure_encoders(inputs)
     generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps)
     attacked = per_image * (members + sizes.membership)
-    images = len(inputs.train.digests) + len(inputs.holdout.digests) + generation.probes
+    real = len(inputs.train.digests) + len(inputs.holdout.digests)
+    embedded = real + generation.probes
     needed = memorizer_bytes(inputs) if config.regime.probes else 0
     memorizer = needed if needed <= MOST_BYTES else 0
-    vectors = sum(encoder.spec.dim for encoder in inputs.encoders) * 4 * images
+    vectors = sum(encoder.spec.dim for encoder in inputs.encoders) * 4 * embedded
+    dims = [encoder.spec.dim for encoder in inputs.encoders]
+    process = process_bytes()
+    rates = Rates(per_embedding, *measure_search(dims))
+    one, many = (
+        scale(rates, dims, generation.probes, process, images=images, machines=number) for number in (1, machines)
+    )
     return Plan(
         checkpoint_digest=inputs.scan.digest,
         training_images=inputs.train.info.images,
@@ -168,10 +199,13 @@ def plan(config: AuditConfig) -> Plan:
         control_evaluations=controlled,
         generation_evaluations=generated,
         membership_evaluations=attacked,
-        seconds=per_sample * (generated + attacked + controlled) + images * per_embedding,
-        memory_bytes=estimate_memory(inputs, generation.probes) + memorizer,
+        seconds=per_sample * (generated + attacked + controlled) + embedded * per_embedding,
+        search_seconds=real * generation.probes * rates.score + real**2 / 2 * rates.pair,
+        memory_bytes=process + search_bytes(max(dims), generation.probes, real) + DECISION_BYTES * real + memorizer,
         memory_growth=growth_with_training(memorizer),
         disk_bytes=2 * vectors + generation.probes * int(np.prod(inputs.checkpoint.codec.pixel_shape)),
+        scale_one=one,
+        scale_many=many,
     )
 
 
@@ -188,23 +222,17 @@ def measure_denoiser(inputs: Inputs, config: AuditConfig) -> tuple[float, int, i
     return seconds / size, table.evaluations + further_evaluations(config, table), table.evaluations
 
 
-def estimate_memory(inputs: Inputs, probes: int) -> int:
-    """Peak bytes: this process after its trial batches, an index of the generations, a block of the pool, scores.
-
-    Only the last grows with the training set, by some 200 bytes an image: its id, digest, group, score and margin.
-    """
+def process_bytes() -> int:
+    """Peak memory of this process so far, with its networks loaded and their trial batches done."""
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak = kilobytes * (1 if sys.platform == "darwin" else 1024)
-    images = len(inputs.train.digests) + len(inputs.holdout.digests)
-    dim = max(encoder.spec.dim for encoder in inputs.encoders)
-    return peak + 4 * dim * (probes + min(images, BLOCK_ROWS)) + 200 * images
+    return kilobytes * (1 if sys.platform == "darwin" else 1024)
 
 
 def growth_with_training(memorizer: int) -> str:
     """How memory grows with the training set, in words."""
     if memorizer:
         return "each further training image adds 200 bytes and, up to 2 GiB, its numbers for the regime's memorizer"
-    return "each further training image adds 200 bytes"
+    return f"each further training image adds {DECISION_BYTES} bytes"
 
 
 def measure_encoders(inputs: Inputs, batch: int = 64) -> float:
@@ -228,9 +256,3 @@ def _time(denoiser: Denoiser, x: torch.Tensor, condition: torch.Tensor | None) -
     if x.is_cuda:
         torch.cuda.synchronize()
     return time.monotonic() - began
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

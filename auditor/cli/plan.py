@@ -15,14 +15,28 @@ from auditor.cli.options import audit_options, configuration
 
 @click.command()
 @audit_options
+@click.option(
+    "--images",
+    type=click.IntRange(1),
+    default=5_000_000_000,
+    show_default=True,
+    help="Size of a training set to extrapolate to.",
+)
+@click.option(
+    "--machines",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Machines like this one to extrapolate to.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(target: Path, as_json: bool, assignments: tuple[str, ...], **options: Any) -> None:
+def plan(target: Path, images: int, machines: int, as_json: bool, assignments: tuple[str, ...], **options: Any) -> None:
     """Check TARGET's inputs, and say what its audit costs and what its sizes can conclude."""
     config = configuration(target, assignments, **options)
 
     from auditor.planning import plan as plan_audit
 
-    planned = plan_audit(config)
+    planned = plan_audit(config, images=images, machines=machines)
     if as_json:
         click.echo(planned.model_dump_json(indent=1))
         return
