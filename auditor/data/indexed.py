@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
@@ -45,8 +47,15 @@ class IndexedSource:
     ``workers`` threads decode ahead of the consumer; their number changes nothing else.
     """
 
-    def __init__(self, path: Path, container: Container, geometry: Geometry, workers: int | None = None) -> None:
-        self._path, self._container, self._geometry = path, container, geometry
+    def __init__(
+        self,
+        path: Path,
+        container: Container,
+        geometry: Geometry,
+        workers: int | None = None,
+        files: Sequence[Path] = (),
+    ) -> None:
+        self._path, self._container, self._geometry, self._files = path, container, geometry, files
         self._workers = decode_workers() if workers is None else workers
         self._unreadable: dict[str, str] = {}
         refuse_duplicates(str(path), container.ids)
@@ -66,6 +75,14 @@ class IndexedSource:
     def ids(self) -> Sequence[str]:
         """Ids of all images, readable or not, sorted."""
         return self._container.ids
+
+    def files_digest(self) -> str:
+        """SHA-256 over the names, sizes and times of change of the files: whether they still are what they were."""
+        digest = hashlib.sha256()
+        for file in self._files:
+            state = file.stat()
+            digest.update(json.dumps([str(file), state.st_size, state.st_mtime_ns]).encode() + b"\n")
+        return digest.hexdigest()
 
     def first_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the first readable image as stored, alpha not counted: 1 or 3 channels.

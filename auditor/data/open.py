@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auditor.data.base import Geometry
 from auditor.data.folder import FolderContainer, is_image_name
-from auditor.data.indexed import IndexedSource
+from auditor.data.indexed import Container, IndexedSource
 from auditor.data.rows import RowContainer
 from auditor.errors import ConfigError
 
@@ -17,7 +17,12 @@ SHARD_SUFFIXES = frozenset({".tar", ".parquet", ".arrow", ".feather", ".npz"})
 
 
 def open_source(
-    path: Path, geometry: Geometry, *, id_column: str | None = None, image_column: str | None = None
+    path: Path,
+    geometry: Geometry,
+    *,
+    id_column: str | None = None,
+    image_column: str | None = None,
+    workers: int | None = None,
 ) -> IndexedSource:
     """The images at ``path`` as one stream, sorted by id, decoded to ``geometry``.
 
@@ -34,6 +39,7 @@ def open_source(
       geometry: Channels and size of the audit.
       id_column: Column of a table, or array of an archive, that holds the ids.
       image_column: The same for the images; for a tar, the extension of the members that are the images.
+      workers: Threads that decode; None = one a CPU. No effect on the result.
 
     Raises:
       ConfigError: No such path, an unknown format, no images, ids that repeat, or pickles.
@@ -42,7 +48,7 @@ def open_source(
     if not path.exists():
         raise ConfigError(str(path), "no such file or folder", FORMATS, "Correct the path.")
     if path.is_file():
-        return _open_shards(path, [path], geometry, id_column, image_column)
+        return IndexedSource(path, _open_shards(path, [path], id_column, image_column), geometry, workers, [path])
     files = list_files(path)
     images = [file for file in files if is_image_name(file)]
     shards = [file for file in files if file.suffix.lower() in SHARD_SUFFIXES]
@@ -50,16 +56,14 @@ def open_source(
         got = f"images ({images[0].name}) beside shards ({shards[0].name})"
         raise ConfigError(str(path), got, "one kind of files", "Point at one of them, or move the others away.")
     if images:
-        return IndexedSource(path, FolderContainer(path, images), geometry)
+        return IndexedSource(path, FolderContainer(path, images), geometry, workers, images)
     if not shards:
         raise ConfigError(str(path), f"{len(files)} files, none an image or a shard", FORMATS, "Correct the path.")
-    return _open_shards(path, shards, geometry, id_column, image_column)
+    return IndexedSource(path, _open_shards(path, shards, id_column, image_column), geometry, workers, shards)
 
 
-def _open_shards(
-    path: Path, shards: Sequence[Path], geometry: Geometry, id_column: str | None, image_column: str | None
-) -> IndexedSource:
-    """One source over shards of one kind. Formats are imported when met, which keeps ``auditor --help`` quick."""
+def _open_shards(path: Path, shards: Sequence[Path], id_column: str | None, image_column: str | None) -> Container:
+    """The images of shards of one kind. Formats are imported when met, which keeps ``auditor --help`` quick."""
     kinds = {kind_of(shard) for shard in shards}
     if len(kinds) > 1:
         raise ConfigError(str(path), f"shards of {' and '.join(sorted(kinds))}", "one kind", "Move the others away.")
@@ -68,16 +72,16 @@ def _open_shards(
         from auditor.data.webdataset import TarContainer
 
         extension = image_column.removeprefix(".").lower() if image_column else None
-        return IndexedSource(path, TarContainer(shards, extension), geometry)
+        return TarContainer(shards, extension)
     if kind == "npz":
         from auditor.data.npz import ArchiveRows
 
         if len(shards) > 1:
             raise ConfigError(str(path), f"{len(shards)} .npz files", "one", "Point at one of them.")
-        return IndexedSource(path, RowContainer(ArchiveRows(shards[0], id_column, image_column)), geometry)
+        return RowContainer(ArchiveRows(shards[0], id_column, image_column))
     from auditor.data.tables import TableRows
 
-    return IndexedSource(path, RowContainer(TableRows(path, shards, id_column, image_column)), geometry)
+    return RowContainer(TableRows(path, shards, id_column, image_column))
 
 
 def list_files(root: Path) -> list[Path]:

@@ -55,6 +55,7 @@ class EmbedStream:
 
     def __init__(self, batches: Iterator[_Prepared], encoder: Encoder) -> None:
         self._batches, self._encoder, self.timing = batches, encoder, Timing()
+        self.dim = encoder.spec.dim  # columns of every batch's vectors
 
     def __iter__(self) -> Iterator[EmbeddedBatch]:
         encode: Callable[[Any], NDArray[np.float32]]
