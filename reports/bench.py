@@ -1,22 +1,25 @@
-"""Speed as ratios, measured side by side in one process: ``make bench`` writes reports/bench.md.
+"""Speed as ratios, measured side by side in one process: ``make bench`` writes reports/bench.md and reports/scale.md.
 
-Each pair is run alternately, and the ratio is that of the medians, so that other work on the machine weighs on both
-sides alike. No time is asserted anywhere: the table is for reading.
+``python reports/bench.py search embedding`` measures these parts only, and leaves the other sections as they are. Each
+pair is run alternately, and the ratio is that of the medians, so that other work on the machine weighs on both sides
+alike. No time is asserted anywhere: the tables are for reading.
 """
 
 from __future__ import annotations
 
-import platform
-import statistics
-import time
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import bench_embedding
+import bench_scale
+import bench_search
 import bench_sweep
 import faiss
 import numpy as np
 import torch
+from bench_table import BENCH, ROUNDS, alternate, conditions, once, table, write_section
 from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
 
 from auditor.checkpoint.load import LoadedCheckpoint, load
@@ -28,25 +31,12 @@ from auditor.diffusion.schedule import NoiseSchedule
 from auditor.diffusion.truncated import NEAREST, TruncatedDenoiser
 from auditor.probes import generator, probe_noise
 from auditor.search.euclidean import EuclideanIndex
-from auditor.search.exact import best_match
 from auditor.stages.generate import sample_part
 
 CHECKPOINT = Path(__file__).parent.parent / "fixtures" / "general-a" / "checkpoint"
 GARMENTS = CHECKPOINT.parent.parent / "general"
-STEPS, BATCH, ROUNDS = 50, 64, 5
+STEPS, BATCH = 50, 64
 MEMORIZER_BATCH, MEMORIZER_ROWS = 32, 100_000
-
-
-def alternate(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of both, run in turn after one warm-up each."""
-    ours(), theirs()
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(ROUNDS):
-        for side, work in zip(seconds, (ours, theirs), strict=True):
-            began = time.perf_counter()
-            work()
-            side.append(time.perf_counter() - began)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
 def generation(checkpoint: LoadedCheckpoint) -> list[tuple[str, float, float]]:
@@ -72,25 +62,6 @@ def generation(checkpoint: LoadedCheckpoint) -> list[tuple[str, float, float]]:
         ("generation: 50 bare denoiser calls", *alternate(ours, bare)),
         ("generation: diffusers' DDIMPipeline call", *alternate(ours, diffusers)),
     ]
-
-
-def search(dimension: int) -> tuple[str, float, float]:
-    """Item scores of 200,000 items against 4,096 generations, against one bare FAISS search in the same blocks."""
-    rng = np.random.default_rng(0)
-    items, references = (rng.standard_normal((rows, dimension), dtype=np.float32) for rows in (200_000, 4_096))
-    for vectors in (items, references):
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    def bare() -> None:
-        index = faiss.IndexFlatIP(dimension)
-        index.add(references)
-        for start in range(0, len(items), 65_536):
-            index.search(items[start : start + 65_536], 1)
-
-    return (
-        f"item scores S_i, {dimension} dimensions: bare FAISS",
-        *alternate(lambda: best_match(items, references), bare),
-    )
 
 
 def crowd() -> torch.Tensor:
@@ -132,32 +103,46 @@ def memorizer() -> list[tuple[str, float, float]]:
     return rows
 
 
-def once(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of both, run once in turn."""
-    began = time.perf_counter()
-    ours()
-    between = time.perf_counter()
-    theirs()
-    return between - began, time.perf_counter() - between
-
-
-def main() -> None:
-    checkpoint = load(scan(CHECKPOINT))
+def networks() -> list[str]:
+    """Generation and the membership sweep, beside the bare networks."""
     counted, sweeping = bench_sweep.cost(alternate)
     changed, reduced = bench_sweep.precision(alternate)
-    rows = [*generation(checkpoint), search(256), search(512), *sweeping, *reduced, *memorizer()]
-    lines = [
-        "# Speed", "",
-        f"`make bench`, {torch.get_num_threads()} threads, {platform.machine()}, torch {torch.__version__}, "
-        f"faiss {faiss.__version__}. Medians of {ROUNDS} alternating runs; the memorizer's steps once each.", "",
-        "| against | auditor, s | yardstick, s | ratio |", "|---|--:|--:|--:|",
-        *(f"| {name} | {ours:.3f} | {theirs:.3f} | {ours / theirs:.2f} |" for name, ours, theirs in rows), "",
-        counted, "", bench_sweep.memory(), "", *changed, "",
+    rows = [*generation(load(scan(CHECKPOINT))), *sweeping, *reduced]
+    return [
+        "## Networks", "", f"{conditions()} Medians of {ROUNDS} alternating runs.", "", *table(rows), "", counted, "",
+        bench_sweep.memory(), "", *changed,
     ]  # fmt: skip
-    text = "\n".join(lines)
-    (Path(__file__).parent / "bench.md").write_text(text)
-    print(text)
+
+
+def regime() -> list[str]:
+    """The closed-form memorizer."""
+    return ["## Memorizer", "", f"{conditions()} Steps once each.", "", *table(memorizer())]
+
+
+def scales() -> list[str]:
+    """Written to a report of its own."""
+    bench_scale.main()
+    return ["## Scale", "", "Time and memory against n, and at five billion images: [scale.md](scale.md)."]
+
+
+PARTS: dict[str, Callable[[], list[str]]] = {
+    "networks": networks,
+    "memorizer": regime,
+    "embedding": bench_embedding.measure,
+    "search": bench_search.measure,
+    "scale": scales,
+}
+
+
+def main(names: list[str]) -> None:
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        sys.exit(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    for name in names or PARTS:
+        lines = PARTS[name]()
+        write_section(BENCH, name, lines)
+        print("\n".join([*lines, ""]), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
