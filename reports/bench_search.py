@@ -27,7 +27,8 @@ def measure(rows: int = ROWS, generations: int = GENERATIONS) -> list[str]:
     shown = f"{generations:,} generations against {rows:,} x {DIM} on disk"
     return [
         "## Search", "", f"{shown}. {conditions()} Item scores: medians over {SLICES} slices of the pool, searched in "
-        f"turn. Neighbours: whole passes in turn, against FAISS's own streaming search (`knn_ground_truth`).", "", *lines,
+        f"turn. Neighbours: whole passes in turn, against FAISS's own streaming search (`knn_ground_truth`).", "",
+        *lines,
     ]  # fmt: skip
 
 

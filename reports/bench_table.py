@@ -63,8 +63,8 @@ def conditions() -> str:
     """On what, and beside how much other work."""
     load = os.getloadavg()[1]
     return (
-        f"{torch.get_num_threads()} threads of {os.cpu_count()} CPUs ({platform.machine()}), load {load:.1f} beside and "
-        f"with it, torch {torch.__version__}, faiss {faiss.__version__}."
+        f"Threads: {torch.get_num_threads()} on {os.cpu_count()} CPUs ({platform.machine()}), load {load:.1f} with "
+        f"other work; torch {torch.__version__}, faiss {faiss.__version__}."
     )
 
 
