@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
 
 from auditor.config import AuditConfig
 from auditor.errors import ConfigError
-from auditor.policy import DEFAULT_NAME, copies_rule, judge, membership_rule, read_policy
-from auditor.probes import draw_salt, root_seed
+from auditor.executors.build import build_executor
+from auditor.policy import DEFAULT_NAME, Policy, copies_rule, judge, membership_rule, read_policy
 from auditor.progress import Progress, Silent
 from auditor.report import render
 from auditor.stages.canaries import measure_canaries
@@ -21,16 +21,16 @@ from auditor.stages.copies import search_every_encoder
 from auditor.stages.embed import embed_everything
 from auditor.stages.environment import environment
 from auditor.stages.generate import generate_all
-from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership import test_membership
 from auditor.stages.membership.power import with_power
 from auditor.stages.pictures import write_pictures, write_samples
 from auditor.stages.pool import deal_holdout
 from auditor.stages.regime import of_one_origin, regime_of
+from auditor.stages.reopen import Opened, begin, shared, specification
 from auditor.stages.untested import not_tested
 from auditor.store.digest import value_digest
 from auditor.store.record import SCHEMA_VERSION, EncoderInfo, Judgement, Record, Slices
-from auditor.store.run_directory import RunDirectory, write_json
+from auditor.store.run_directory import write_json
 from auditor.validity.placebo import holm_checks
 
 KEPT_POLICY = "policy.toml"  # the run's own, kept beside its record: a gate runs elsewhere, and later
@@ -55,12 +55,14 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
     """
     show = progress or Silent()
     policy = read_policy(config.policy)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    inputs = open_inputs(config)
-    results = RunDirectory.open(Path(run_dir), specification(config, inputs), config.generation.salt or draw_salt())
-    seed = root_seed(results.salt, inputs.scan.digest)
+    threads = config.threads or torch.get_num_threads()
+    with closing(build_executor(config.execution, threads)) as executor:
+        return _audit(shared(begin(config, Path(run_dir)), executor), policy, show)
 
+
+def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
+    """From opened inputs to the record and its reports."""
+    results, inputs, config, seed = opened.run, opened.inputs, opened.config, opened.seed
     made = generate_all(results, inputs, config.generation, seed, show)
     embedded = embed_everything(results, inputs, made, show)
     held_out = deal_holdout(inputs, embedded[0], seed)
@@ -102,25 +104,6 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
     write_json(results.path / "record.json", record.model_dump(mode="json"))
     render(record, results.path)
     return record
-
-
-def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
-    """Everything that determines the result, as plain values; paths count through the digests of what lies there."""
-    asked = config.model_dump(mode="json", include={"generation", "copies", "membership", "regime"})
-    asked["membership"]["references"] = [reference.describe() for reference in inputs.references]
-    asked["membership"]["control"] = inputs.control.digest if inputs.control else None
-    asked["membership"]["suspects"] = value_digest(inputs.suspects) if inputs.suspects else None
-    if inputs.canaries:
-        asked["canaries"] = inputs.canaries.describe() | {"delta": config.canaries.delta}
-    return asked | {
-        "tool": version("diffusion-auditor"),
-        "split": config.data.split,
-        "resize": config.data.resize,
-        "encoders": [asdict(encoder.spec) for encoder in inputs.encoders],
-        "checkpoint": inputs.scan.digest,
-        "train": inputs.train.info.digest,
-        "holdout": inputs.holdout.info.digest,
-    }
 
 
 def read_record(run_dir: Path | str) -> Record:

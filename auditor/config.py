@@ -103,6 +103,13 @@ class CanariesConfig(Section):
     delta: Annotated[float, Field(ge=0, lt=1)] = 0.0  # at which epsilon is bounded from below, per record
 
 
+class ExecutionConfig(Section):
+    """Who makes the pieces of an audit; affects neither what is asked for nor any result."""
+
+    executor: Literal["local", "processes", "ray"] = "local"
+    workers: Count | None = None  # None = one a GPU, else as many as there are cores for their threads
+
+
 class AuditConfig(Section):
     """A whole audit. Paths are relative to the file they stand in."""
 
@@ -116,6 +123,7 @@ class AuditConfig(Section):
     regime: RegimeConfig = RegimeConfig()
     canaries: CanariesConfig = CanariesConfig()
     policy: Path | None = None
+    execution: ExecutionConfig = ExecutionConfig()
     threads: Count | None = None  # CPU threads; does not affect what is asked for
 
     @model_validator(mode="after")

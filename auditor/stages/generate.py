@@ -6,8 +6,9 @@ the same batches, and with them the same bits, as an undisturbed one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.samplers import SAMPLERS
 from auditor.errors import CheckpointError
 from auditor.probes import choose, probe_noise
-from auditor.progress import Progress
+from auditor.progress import Meter, Progress
 from auditor.stages.inputs import Inputs
-from auditor.stages.memorizer import memorizer_of
+from auditor.stages.memorizer import DeferredMemorizer
+from auditor.stages.pieces import Piece, Recipe, Spread
+from auditor.stages.reopen import Opened
 from auditor.store.digest import value_digest
 from auditor.store.record import Generation
 from auditor.store.run_directory import RunDirectory
@@ -72,6 +75,36 @@ def conditions_of(probes: range, num_classes: int | None) -> torch.Tensor | None
     return None if num_classes is None else torch.tensor([probe % num_classes for probe in probes])
 
 
+def sampling(
+    run: RunDirectory,
+    stage: str,
+    key: object,
+    checkpoint: LoadedCheckpoint,
+    denoiser: Denoiser,
+    config: GenerationConfig,
+    seed: str,
+    device: str,
+) -> list[Piece]:
+    """Every probe's image under ``denoiser``, one denoiser batch a piece.
+
+    Args:
+      run, stage, key: Where the parts are kept, and what determines them.
+      checkpoint: Gives the way from model space to pixels and the number of classes.
+      denoiser: Usually the checkpoint's own; the positive control passes the closed-form memorizer.
+      config: Sampler, steps, number of probes, batch size.
+      seed: Root seed of the probe noise.
+      device: Where the denoiser runs.
+    """
+
+    def piece(start: int) -> Piece:
+        probes = range(start, min(start + config.batch_size, config.probes))
+        compute = partial(sample_part, checkpoint, denoiser, config, seed, probes, device)
+        name = f"{stage}/{start // config.batch_size:05d}"
+        return Piece(run, name, {"of": key, "start": start}, len(probes), compute)
+
+    return [piece(start) for start in range(0, config.probes, config.batch_size)]
+
+
 def generate(
     run: RunDirectory,
     stage: str,
@@ -84,32 +117,28 @@ def generate(
     progress: Progress,
     title: str | None = None,
 ) -> Generations:
-    """Every probe's image under ``denoiser``, from the run directory where it is already there.
+    """The images of :func:`sampling`, made in this process; ``title`` is what is shown, None = the stage."""
+    pieces = sampling(run, stage, key, checkpoint, denoiser, config, seed, device)
+    with progress.stage(f"{title or stage}: {config.probes} images", config.probes, "image") as meter:
+        return collect(pieces, checkpoint, Spread(), None, meter)
+
+
+def collect(
+    pieces: Sequence[Piece], checkpoint: LoadedCheckpoint, spread: Spread, recipe: Recipe | None, meter: Meter
+) -> Generations:
+    """The images of :func:`sampling`, from the run directory where they are already there.
 
     Args:
-      run, stage, key: Where the parts are kept, and what determines them.
-      checkpoint: Gives the way from model space to pixels and the number of classes.
-      denoiser: Usually the checkpoint's own; the positive control passes the closed-form memorizer.
-      config: Sampler, steps, number of probes, batch size.
-      seed: Root seed of the probe noise.
-      device: Where the denoiser runs.
-      title: What is shown while it runs; None = the stage.
+      pieces: Of one stage, in the order of probes.
+      checkpoint: Named where it gives no image at all.
+      spread, recipe: Where the pieces are made; see :class:`auditor.stages.pieces.Spread`.
+      meter: Told the images of every piece.
 
     Raises:
       CheckpointError: Not one probe gave a finite image.
     """
-    parts = []
-    with progress.stage(f"{title or stage}: {config.probes} images", config.probes, "image") as meter:
-        for start in range(0, config.probes, config.batch_size):
-            probes = range(start, min(start + config.batch_size, config.probes))
-            name = f"{stage}/{start // config.batch_size:05d}"
-
-            def compute(probes: range = probes) -> dict[str, NDArray[Any]]:
-                return sample_part(checkpoint, denoiser, config, seed, probes, device)
-
-            parts.append(run.arrays(name, {"of": key, "start": start}, compute))
-            meter(len(probes))
-    generations = Generations(parts, config.probes)
+    spread(pieces, recipe, meter)
+    generations = Generations([piece.get() for piece in pieces], sum(piece.items for piece in pieces))
     if len(generations.probe) == 0:
         raise CheckpointError(
             checkpoint.info.path, "NaN or infinity from every probe", "finite samples",
@@ -144,25 +173,51 @@ class Made:
 
 
 def generate_all(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str, show: Progress) -> Made:
-    """The checkpoint's generations, and those of the closed-form memorizer of its training set.
+    """The checkpoint's generations, and those of the closed-form memorizer of its training set."""
+    made = []
+    for stage, pieces_of in (("generate", checkpoint_pieces), ("memorizer", memorizer_pieces)):
+        pieces = pieces_of(run, inputs, config, seed)
+        recipe = partial(reopened, pieces_of)
+        total = sum(piece.items for piece in pieces)
+        with show.stage(f"{stage}: {total} images", total, "image") as meter:
+            made.append(collect(pieces, inputs.checkpoint, inputs.spread, recipe, meter))
+    return Made(made[0], made[1], generation_key(inputs, config, seed))
 
-    The memorizer stands on at most 4,096 training images, drawn at random, so that its cost and memory do not grow with
-    the training set; it walks the same sampler over the same noise schedule.
-    """
+
+def reopened(
+    pieces_of: Callable[[RunDirectory, Inputs, GenerationConfig, str], list[Piece]], opened: Opened
+) -> list[Piece]:
+    """The same pieces in a worker."""
+    return pieces_of(opened.run, opened.inputs, opened.config.generation, opened.seed)
+
+
+def generation_key(inputs: Inputs, config: GenerationConfig, seed: str) -> dict[str, Any]:
+    """What determines all generations, as plain values."""
+    return {"checkpoint": inputs.scan.digest, "generation": config.model_dump(mode="json"), "seed": seed}
+
+
+def checkpoint_pieces(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str) -> list[Piece]:
+    """The checkpoint's own generations."""
     checkpoint = inputs.checkpoint
     denoiser = checkpoint.denoiser
     if config.guidance_scale is not None:
         denoiser = checkpoint.guided(config.guidance_scale)
-    key = {"checkpoint": inputs.scan.digest, "generation": config.model_dump(mode="json"), "seed": seed}
-    probes = {"probes": config.probes, "key": key}
-    generations = generate(run, "generate", probes, checkpoint, denoiser, config, seed, inputs.device, show)
+    key = {"probes": config.probes, "key": generation_key(inputs, config, seed)}
+    return sampling(run, "generate", key, checkpoint, denoiser, config, seed, inputs.device)
 
+
+def memorizer_pieces(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str) -> list[Piece]:
+    """Generations of the closed-form memorizer of the training set.
+
+    It stands on at most 4,096 training images, drawn at random, so that its cost and memory do not grow with the
+    training set; it walks the same sampler over the same noise schedule.
+    """
     chosen = choose(seed, "memorizer", inputs.train.distinct_ids, MEMORIZER_POINTS)
-    memorizer = memorizer_of(inputs.train, chosen, checkpoint)
+    memorizer = DeferredMemorizer(inputs.train, chosen, inputs.checkpoint)
     fewer = config.model_copy(update={"probes": CONTROL_PROBES})
+    key = generation_key(inputs, config, seed)
     key_of_control = {"points": value_digest(chosen), "set": inputs.train.info.digest, "key": key}
-    control = generate(run, "memorizer", key_of_control, checkpoint, memorizer, fewer, seed, inputs.device, show)
-    return Made(generations, control, key)
+    return sampling(run, "memorizer", key_of_control, inputs.checkpoint, memorizer, fewer, seed, inputs.device)
 
 
 @torch.inference_mode()

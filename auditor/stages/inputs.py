@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,19 +11,22 @@ import torch
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
 from auditor.config import AuditConfig
-from auditor.data import Geometry, ImageSource, open_source, read_ids, refuse_missing, select, survey
+from auditor.data import Geometry, ImageSource, Survey, open_source, read_ids, refuse_missing, select, survey
 from auditor.diffusion.steps import read_ladder
 from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
-from auditor.errors import CheckpointError, ConfigError
+from auditor.errors import CheckpointError, ConfigError, DataError
 from auditor.membership.base import training_time
 from auditor.membership.evaluate import LEAST_A_SLICE, calibration_size
 from auditor.stages.control import open_control
 from auditor.stages.ledger import Planted, open_canaries
+from auditor.stages.pieces import Spread
 from auditor.stages.references import Reference, open_references, refuse_bad_lists
+from auditor.stages.remembered import remembered
 from auditor.stages.slices import SliceSizes, slice_sizes
 from auditor.stages.suspects import read_suspects
 from auditor.store.record import ImageSet
+from auditor.store.run_directory import RunDirectory
 
 MAX_OVERLAP = 0.001  # share of the held-out set that may also stand in the training set
 LEAST_TRAINING = 2  # distinct training images
@@ -43,6 +47,21 @@ class Images:
         for name, digest in self.digests.items():
             first.setdefault(digest, name)
         return list(first.values())
+
+    def check(self, ids: Sequence[str], digests: Sequence[bytes]) -> None:
+        """Refuse images that are not what they were when the set was surveyed, perhaps on another machine.
+
+        Args:
+          ids: Of images just read.
+          digests: SHA-256 of their shape and pixels.
+
+        Raises:
+          DataError: One of them changed.
+        """
+        for name, digest in zip(ids, digests, strict=True):
+            if digest[:16] != self.digests[name]:
+                expected, remedy = "those it had when the audit began", "Restore the images, or audit anew."
+                raise DataError(f"{self.source.path}: image {name}", "other pixels", expected, remedy)
 
     def repeats(self) -> dict[bytes, int]:
         """How many times each distinct image stands in the set."""
@@ -67,6 +86,8 @@ class Inputs:
     canaries: Planted | None = None  # None where no ledger is configured
     control: Scan | None = None  # of the negative control; None = the audited network, untrained
     suspects: list[str] = field(default_factory=list)  # training ids to ask about as a set; none = the members tested
+    network: str = "audited"  # whose checkpoint this is: "control", or the name of a reference
+    spread: Spread = Spread()  # where pieces are made before they are read
 
     @property
     def planted(self) -> frozenset[bytes]:
@@ -74,8 +95,12 @@ class Inputs:
         return frozenset(self.canaries.digests.values()) if self.canaries else frozenset()
 
 
-def open_inputs(config: AuditConfig) -> Inputs:
+def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
     """Scan and load the checkpoint and its references, open both image sets, build the encoders.
+
+    Args:
+      config: What is asked for.
+      run: Whose survey of both sets serves here too: one worker surveys for all. None = survey them.
 
     Raises:
       UnsafeArtifactError: The checkpoint could execute code or is not what it says.
@@ -102,8 +127,8 @@ def open_inputs(config: AuditConfig) -> Inputs:
     ]
     data = config.data
     columns = data.id_column, data.image_column
-    train = open_images(data.train, geometry, *columns, ids=data.train_ids)
-    holdout = open_images(data.holdout, geometry, *columns, ids=data.holdout_ids)
+    train = open_images(data.train, geometry, *columns, ids=data.train_ids, known=remembered(run, "train"))
+    holdout = open_images(data.holdout, geometry, *columns, ids=data.holdout_ids, known=remembered(run, "holdout"))
     refuse_overlap(train, holdout)
     refuse_bad_lists(references, set(train.digests), set(holdout.digests))
     refuse_few_training(config, train)
@@ -162,6 +187,7 @@ def open_images(
     *,
     ids: Path | None = None,
     first: int | None = None,
+    known: Survey | None = None,
 ) -> Images:
     """One set, opened and surveyed in a single pass.
 
@@ -169,6 +195,7 @@ def open_images(
       path, geometry, id_column, image_column: See :func:`auditor.data.open_source`.
       ids: A list of the ids that belong to the set, one a line; None = every image there.
       first: Only the first so many of the list.
+      known: What an earlier survey found, which is then not made again.
 
     Raises:
       ConfigError: See :func:`auditor.data.open_source`; or a listed id that is not in the set.
@@ -176,6 +203,8 @@ def open_images(
     """
     source = open_source(path, geometry, id_column=id_column, image_column=image_column)
     selected: ImageSource = source if ids is None else select(source, ids, first)
+    if known is not None:
+        return Images(selected, known.images.model_copy(update={"path": selected.path}), known.digests)
     info, digests = survey(selected)
     if ids is not None:
         refuse_missing(read_ids(ids, first), digests, source)

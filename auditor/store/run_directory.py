@@ -42,6 +42,7 @@ class RunDirectory:
     def __init__(self, path: Path, salt: str, started: str) -> None:
         self.path, self.salt, self.started = path, salt, started
         self.seconds: dict[str, float] = {}
+        self._hashed: dict[Path, tuple[tuple[int, int, int], str]] = {}  # by file: its state when hashed, its digest
 
     @classmethod
     def open(cls, path: Path, specification: Mapping[str, object], salt: str) -> RunDirectory:
@@ -75,6 +76,19 @@ class RunDirectory:
             )
         return cls(path, state["salt"], state["started"])
 
+    @classmethod
+    def join(cls, path: Path) -> RunDirectory:
+        """Take part in a run that another process began.
+
+        Raises:
+          ConfigError: There is none, as on a machine that does not share the disk.
+          DataError: Its run.json is damaged.
+        """
+        if not (path / "run.json").is_file():
+            raise ConfigError("run directory", path, "a run that was begun", "Give a path that all machines share.")
+        state = read_state(path / "run.json")
+        return cls(path, state["salt"], state["started"])
+
     def arrays(self, stage: str, key: object, compute: Callable[[], Arrays]) -> dict[str, NDArray[Any]]:
         """The named arrays of a piece of work, computed at most once and memory-mapped, read-only.
 
@@ -84,7 +98,7 @@ class RunDirectory:
           compute: Called only if the piece is not done.
         """
         folder = self.path / stage
-        if not self._done(stage, key):
+        if not self.done(stage, key):
             with self._timed(stage):
                 results = compute()
                 folder.mkdir(parents=True, exist_ok=True)
@@ -97,13 +111,24 @@ class RunDirectory:
     def value(self, stage: str, key: object, compute: Callable[[], Any]) -> Any:
         """The plain value (dicts, lists, numbers, strings) of a piece of work, computed at most once."""
         file = self.path / f"{stage}.json"
-        if not self._done(stage, key):
+        if not self.done(stage, key):
             with self._timed(stage):
                 result = compute()
                 file.parent.mkdir(parents=True, exist_ok=True)
                 write_json(file, result)
             self._enter(stage, key, [file])
         return json.loads(file.read_text())
+
+    def done(self, stage: str, key: object) -> bool:
+        """Whether a piece of work is there, whole and of the same key."""
+        try:
+            entry = self._entry(stage)
+            found, files = entry["key"], dict(entry["files"])
+        except (OSError, ValueError, TypeError, KeyError):  # a damaged entry counts as none
+            return False
+        return found == stage_key(stage, key) and all(
+            (self.path / file).is_file() and self._digest(self.path / file) == digest for file, digest in files.items()
+        )
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -119,20 +144,16 @@ class RunDirectory:
         entry: dict[str, Any] = json.loads(self._ledger(stage).read_text())
         return entry
 
-    def _done(self, stage: str, key: object) -> bool:
-        if not self._ledger(stage).exists():
-            return False
-        try:
-            entry = self._entry(stage)
-            found, files = entry["key"], dict(entry["files"])
-        except (ValueError, TypeError, KeyError):  # a damaged entry counts as none
-            return False
-        return found == stage_key(stage, key) and all(
-            (self.path / file).is_file() and file_digest(self.path / file) == digest for file, digest in files.items()
-        )
+    def _digest(self, file: Path) -> str:
+        """A file's digest; one that has not changed since it was hashed is not read again."""
+        state = file.stat()
+        known = (state.st_ino, state.st_size, state.st_mtime_ns)
+        if self._hashed.get(file, ((), ""))[0] != known:
+            self._hashed[file] = (known, file_digest(file))
+        return self._hashed[file][1]
 
     def _enter(self, stage: str, key: object, files: list[Path]) -> None:
-        digests = {str(file.relative_to(self.path)): file_digest(file) for file in files}
+        digests = {str(file.relative_to(self.path)): self._digest(file) for file in files}
         self._ledger(stage).parent.mkdir(parents=True, exist_ok=True)
         write_json(self._ledger(stage), {"key": stage_key(stage, key), "files": digests})
 

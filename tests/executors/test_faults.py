@@ -77,7 +77,7 @@ def test_work_that_cannot_be_opened_ends_the_run(executor: Executor, tmp_path: P
         executor.run(Unopened("refuses"), PIECES, lambda done: None)
     with pytest.raises(AuditError, match="unopened: workers: got RuntimeError: no network here"):
         executor.run(Unopened("raises"), PIECES, lambda done: None)
-    with pytest.raises(AuditError, match="SIGKILL|died"):
+    with pytest.raises(AuditError, match=r"SIGKILL|died"):
         executor.run(Unopened("dies"), PIECES, lambda done: None)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import auditor
-from auditor.audit import specification
 from auditor.checkpoint.scan import scan
 from auditor.errors import ConfigError
 from auditor.planning import plan
 from auditor.stages.inputs import open_inputs
 from auditor.stages.membership.further import reported_attacks
+from auditor.stages.reopen import specification
 from auditor.store.record import Record
 from auditor.store.wording import attack_name
 from tests.micro import micro_config, write_checkpoint, write_micro_inputs
