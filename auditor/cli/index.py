@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from auditor.cli.approximate import approximate
 from auditor.cli.canary import pair
 from auditor.cli.display import Terminal, printable
 from auditor.config import EncoderConfig
@@ -43,7 +44,11 @@ def index() -> None:
     auditor index verify index         every digest, norm, count and id
     auditor index add index more       images whose ids it does not have yet
     auditor index merge a b --out c    indexes made apart
+    auditor index approximate index --out lookup   to look single records up, with its recall measured
     """
+
+
+index.add_command(approximate)
 
 
 @index.command()
