@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 from auditor.data.base import Payload
 from auditor.data.decode import MAX_BYTES
 from auditor.data.indexed import clean_text
+from auditor.data.places import Place, size_of
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 # Images all the same, which this package does not decode: they are counted as unreadable rather than passed over.
@@ -26,8 +27,9 @@ class FolderContainer:
 
     scattered = True
 
-    def __init__(self, root: Path, files: Sequence[Path]) -> None:
+    def __init__(self, root: Place, files: Sequence[Any], captions: Sequence[Any]) -> None:
         stems = {file: file.relative_to(root).with_suffix("").as_posix() for file in files}
+        self._captions = frozenset(captions)
         shared = Counter(stems.values())
         named = sorted(
             (clean_text(stem if shared[stem] == 1 else file.relative_to(root).as_posix()), file)
@@ -43,21 +45,22 @@ class FolderContainer:
                 if file.exists() and not file.is_file():
                     yield "a pipe, socket or device, not a file"  # reading one could wait for ever
                     continue
-                if file.stat().st_size > MAX_BYTES:
-                    yield f"{file.stat().st_size} bytes, over the limit of {MAX_BYTES}"
+                size = size_of(file)
+                if size > MAX_BYTES:
+                    yield f"{size} bytes, over the limit of {MAX_BYTES}"
                     continue
                 content = file.read_bytes()
             except OSError as error:
                 yield f"{type(error).__name__}: {error.strerror}"
                 continue
-            yield Payload(content, _caption(file))
+            caption = file.with_suffix(".txt")
+            yield Payload(content, _text(caption) if caption in self._captions else None)
 
 
-def is_image_name(path: Path) -> bool:
+def is_image_name(path: Place) -> bool:
     """Whether the extension names an image format, decodable here or not."""
     return path.suffix.lower() in IMAGE_SUFFIXES | OTHER_IMAGE_SUFFIXES
 
 
-def _caption(file: Path) -> str | None:
-    sibling = file.with_suffix(".txt")
-    return sibling.read_text("utf-8", "replace").strip() if sibling.is_file() else None
+def _text(file: Place) -> str:
+    return file.read_bytes().decode("utf-8", "replace").strip()

@@ -7,7 +7,6 @@ import json
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from auditor.data.base import Geometry, ImageBatch, Payload
 from auditor.data.decode import Unreadable, decode, stored_shape
+from auditor.data.places import Place, state_of
 from auditor.data.prefetch import decode_workers, ordered
 from auditor.errors import ConfigError, DataError
 
@@ -49,11 +49,11 @@ class IndexedSource:
 
     def __init__(
         self,
-        path: Path,
+        path: Place,
         container: Container,
         geometry: Geometry,
         workers: int | None = None,
-        files: Sequence[Path] = (),
+        files: Sequence[Place] = (),
     ) -> None:
         self._path, self._container, self._geometry, self._files = path, container, geometry, files
         self._workers = decode_workers() if workers is None else workers
@@ -80,8 +80,7 @@ class IndexedSource:
         """SHA-256 over the names, sizes and times of change of the files: whether they still are what they were."""
         digest = hashlib.sha256()
         for file in self._files:
-            state = file.stat()
-            digest.update(json.dumps([str(file), state.st_size, state.st_mtime_ns]).encode() + b"\n")
+            digest.update(json.dumps([str(file), *state_of(file)]).encode() + b"\n")
         return digest.hexdigest()
 
     def first_shape(self) -> tuple[int, int, int]:

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from auditor.data.base import Payload
 from auditor.data.decode import MAX_PIXELS
 from auditor.data.indexed import clean_text
+from auditor.data.places import Place
 from auditor.data.rows import row_ids
 from auditor.errors import ConfigError, DataError
 
@@ -28,7 +28,7 @@ MAX_SIDE_BYTES = 2**30  # of the id and caption arrays, which are held whole
 class ArchiveRows:
     """The images of one archive; ids come from ``id_column`` if named, captions from a usual array name."""
 
-    def __init__(self, file: Path, id_column: str | None, image_column: str | None) -> None:
+    def __init__(self, file: Place, id_column: str | None, image_column: str | None) -> None:
         self._file = file
         headers = array_headers(file)
         self._name = image_array(file, headers, image_column)
@@ -48,7 +48,12 @@ class ArchiveRows:
         row_shape = self._shape[1:]
         row_bytes = prod(row_shape)
         member = f"{self._name}.npy"
-        with reading(self._file), zipfile.ZipFile(self._file) as archive, archive.open(member) as stream:
+        with (
+            reading(self._file),
+            self._file.open("rb") as whole,
+            zipfile.ZipFile(whole) as archive,
+            archive.open(member) as stream,
+        ):
             read_header(stream)
             for row in range(self._shape[0]):
                 content = stream.read(row_bytes)
@@ -70,7 +75,7 @@ def read_header(stream: IO[bytes]) -> Header:
     return shape, fortran, dtype
 
 
-def array_headers(file: Path) -> dict[str, Header]:
+def array_headers(file: Place) -> dict[str, Header]:
     """The header of every array of the archive.
 
     Raises:
@@ -78,7 +83,7 @@ def array_headers(file: Path) -> dict[str, Header]:
       DataError: The archive is damaged.
     """
     headers: dict[str, Header] = {}
-    with reading(file), zipfile.ZipFile(file) as archive:
+    with reading(file), file.open("rb") as whole, zipfile.ZipFile(whole) as archive:
         for member in archive.namelist():
             if not member.endswith(".npy"):
                 raise ConfigError(str(file), f"the member {member}", "only .npy arrays", "Save it with numpy.savez.")
@@ -91,7 +96,7 @@ def array_headers(file: Path) -> dict[str, Header]:
     return headers
 
 
-def image_array(file: Path, headers: dict[str, Header], name: str | None) -> str:
+def image_array(file: Place, headers: dict[str, Header], name: str | None) -> str:
     """The array that holds the images: the named one, else a usual name, else the only one that can."""
     fitting = [key for key, header in headers.items() if _holds_images(header)]
     usual = [key for key in IMAGE_ARRAYS if key in fitting]
@@ -110,20 +115,20 @@ def _holds_images(header: Header) -> bool:
     return prod(shape[1:]) > 0 and (len(shape) == 3 or shape[3] in (1, 3, 4))
 
 
-def side_array(file: Path, headers: dict[str, Header], name: str, count: int) -> NDArray[np.generic]:
+def side_array(file: Place, headers: dict[str, Header], name: str, count: int) -> NDArray[np.generic]:
     """A one-dimensional array with one value per image, such as ids or labels."""
     if name not in headers:
         raise ConfigError(f"{file}: {name}", "no such array", f"one of {', '.join(headers)}", "Correct the name.")
     shape, _, dtype = headers[name]
     if shape != (count,) or dtype.itemsize * count > MAX_SIDE_BYTES:
         raise ConfigError(f"{file}: {name}", f"shape {list(shape)}", f"[{count}], one per image", "Correct the array.")
-    with reading(file), np.load(file, allow_pickle=False) as archive:
+    with reading(file), file.open("rb") as whole, np.load(whole, allow_pickle=False) as archive:
         values: NDArray[np.generic] = archive[name]
     return values
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
+def reading(file: Place) -> Iterator[None]:
     """Whatever damaged bytes raise inside, as one line that names the file."""
     try:
         yield

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.data.base import Geometry
 from auditor.data.folder import FolderContainer, is_image_name
 from auditor.data.indexed import Container, IndexedSource
+from auditor.data.places import Place, list_files, place_of
 from auditor.data.rows import RowContainer
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, DataError
 
 FORMATS = "a folder of PNG, JPEG or WEBP files, webdataset .tar, parquet, Arrow or .npz (one file or a folder of them)"
 SHARD_SUFFIXES = frozenset({".tar", ".parquet", ".arrow", ".feather", ".npz"})
 
 
 def open_source(
-    path: Path,
+    path: Path | str,
     geometry: Geometry,
     *,
     id_column: str | None = None,
@@ -35,7 +36,7 @@ def open_source(
     Only ids and places are held in memory, never the images.
 
     Args:
-      path: A file or a folder.
+      path: A file or a folder; as a text it may be a URL (:mod:`auditor.data.places`).
       geometry: Channels and size of the audit.
       id_column: Column of a table, or array of an archive, that holds the ids.
       image_column: The same for the images; for a tar, the extension of the members that are the images.
@@ -45,24 +46,26 @@ def open_source(
       ConfigError: No such path, an unknown format, no images, ids that repeat, or pickles.
       DataError: A shard is truncated or damaged.
     """
-    if not path.exists():
-        raise ConfigError(str(path), "no such file or folder", FORMATS, "Correct the path.")
-    if path.is_file():
-        return IndexedSource(path, _open_shards(path, [path], id_column, image_column), geometry, workers, [path])
-    files = list_files(path)
+    at = place_of(path)
+    if not at.exists():
+        raise ConfigError(str(at), "no such file or folder", FORMATS, "Correct the path.")
+    if at.is_file():
+        return IndexedSource(at, _open_shards(at, [at], id_column, image_column), geometry, workers, [at])
+    files = list_files(at)
     images = [file for file in files if is_image_name(file)]
-    shards = [file for file in files if file.suffix.lower() in SHARD_SUFFIXES]
+    shards = saved_shards(at, files) or [file for file in files if file.suffix.lower() in SHARD_SUFFIXES]
     if images and shards:
         got = f"images ({images[0].name}) beside shards ({shards[0].name})"
-        raise ConfigError(str(path), got, "one kind of files", "Point at one of them, or move the others away.")
+        raise ConfigError(str(at), got, "one kind of files", "Point at one of them, or move the others away.")
     if images:
-        return IndexedSource(path, FolderContainer(path, images), geometry, workers, images)
+        captions = [file for file in files if file.suffix == ".txt"]
+        return IndexedSource(at, FolderContainer(at, images, captions), geometry, workers, [*images, *captions])
     if not shards:
-        raise ConfigError(str(path), f"{len(files)} files, none an image or a shard", FORMATS, "Correct the path.")
-    return IndexedSource(path, _open_shards(path, shards, id_column, image_column), geometry, workers, shards)
+        raise ConfigError(str(at), f"{len(files)} files, none an image or a shard", FORMATS, "Correct the path.")
+    return IndexedSource(at, _open_shards(at, shards, id_column, image_column), geometry, workers, shards)
 
 
-def _open_shards(path: Path, shards: Sequence[Path], id_column: str | None, image_column: str | None) -> Container:
+def _open_shards(path: Place, shards: Sequence[Place], id_column: str | None, image_column: str | None) -> Container:
     """The images of shards of one kind. Formats are imported when met, which keeps ``auditor --help`` quick."""
     kinds = {kind_of(shard) for shard in shards}
     if len(kinds) > 1:
@@ -84,16 +87,36 @@ def _open_shards(path: Path, shards: Sequence[Path], id_column: str | None, imag
     return RowContainer(TableRows(path, shards, id_column, image_column))
 
 
-def list_files(root: Path) -> list[Path]:
-    """Files below a folder in sorted order; hidden ones are passed over, linked folders not entered."""
-    found: list[Path] = []
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        found += [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
+def saved_shards(folder: Place, files: Sequence[Place]) -> list[Place]:
+    """The shards of a set that Hugging Face ``datasets`` saved, as its state.json lists them; none in other folders.
+
+    Beside them may lie caches of its transformations, which are no part of it.
+
+    Raises:
+      ConfigError: Several splits at once, or rows chosen by an index that the shards do not have.
+    """
+    by_path = {file.relative_to(folder).as_posix(): file for file in files}  # type: ignore[arg-type]  # both local or both not
+    if "dataset_dict.json" in by_path:
+        splits = sorted(path.removesuffix("/state.json") for path in by_path if path.endswith("/state.json"))
+        remedy = f"Point at one of its folders: {', '.join(splits)}."
+        raise ConfigError(str(folder), "a data set of several splits", "one split", remedy)
+    if "state.json" not in by_path:
+        return []
+    try:
+        state = json.loads(by_path["state.json"].read_bytes())
+        names, chosen = [entry["filename"] for entry in state["_data_files"]], state.get("_indices_data_files")
+        found = [by_path[name] for name in names]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        expected, remedy = "the list of the shards beside it", "Copy or save the data set again."
+        raise DataError(str(by_path["state.json"]), f"{type(error).__name__}: {error}", expected, remedy) from error
+    if chosen:
+        raise ConfigError(
+            str(folder), "rows chosen by an index", "rows as they stand", "Call flatten_indices, and save."
+        )
     return found
 
 
-def kind_of(file: Path) -> str:
+def kind_of(file: Place) -> str:
     """``tar``, ``npz``, ``parquet`` or ``arrow``, by the first bytes.
 
     Raises:

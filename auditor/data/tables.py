@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from auditor.data.base import Payload
 from auditor.data.indexed import clean_text
+from auditor.data.places import Place, RemotePath
 from auditor.data.rows import row_ids
 from auditor.errors import ConfigError, DataError
 
@@ -42,7 +42,7 @@ class Columns:
 class TableRows:
     """The rows of one or several files that share a schema, files in the order of their names."""
 
-    def __init__(self, root: Path, files: Sequence[Path], id_column: str | None, image_column: str | None) -> None:
+    def __init__(self, root: Place, files: Sequence[Any], id_column: str | None, image_column: str | None) -> None:
         base = root if root.is_dir() else root.parent
         stems = {file: clean_text(file.relative_to(base).with_suffix("").as_posix()) for file in files}
         self._files = sorted(files, key=lambda file: f"{stems[file]}/")
@@ -64,10 +64,38 @@ class TableRows:
     def forwards(self, wanted: Collection[int] | None) -> Iterator[tuple[int, Payload | str]]:
         first = 0
         for file, columns, count in zip(self._files, self._columns, self._counts, strict=True):
-            if wanted is None or any(row in wanted for row in range(first, first + count)):
-                for row, block in blocks(file, columns.read, first, wanted):
-                    yield from _payloads(row, block, columns, wanted)
+            if touches(wanted, first, count):
+                yield from _rows_of(file, columns, first, wanted)
             first += count
+
+
+def _rows_of(
+    file: Place, columns: Columns, first: int, wanted: Collection[int] | None
+) -> Iterator[tuple[int, Payload | str]]:
+    """The wanted rows of a file that starts at row ``first``; those of a damaged row group are given up, with why."""
+    with reading(file):
+        for start, count, group in _groups(file):
+            begin, end = first + start, first + start + count
+            if not touches(wanted, begin, count):
+                continue
+            try:
+                with reading(file):
+                    for block in group(columns.read):
+                        block.validate(full=True)
+                        payloads = list(_payloads(begin, block, columns, wanted))
+                        begin += len(block)
+                        yield from payloads
+            except DataError as error:
+                reason = f"a damaged part of {file.name}: {error.got}"
+                yield from ((row, reason) for row in range(begin, end) if wanted is None or row in wanted)
+
+
+def touches(wanted: Collection[int] | None, first: int, count: int) -> bool:
+    """Whether one of ``count`` rows from ``first`` on is wanted."""
+    if wanted is None:
+        return True
+    fewer = wanted if len(wanted) < count else range(first, first + count)
+    return any(first <= row < first + count and row in wanted for row in fewer)
 
 
 def _payloads(
@@ -89,29 +117,23 @@ def _payloads(
         yield row, Payload(content, None if caption is None else str(caption))
 
 
-def blocks(
-    file: Path, columns: list[str], first: int, wanted: Collection[int] | None
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """(number of its first row, block) of a file; row groups and record batches without wanted rows are not read.
+def blocks(file: Place, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, a few at a time.
 
     Blocks are validated before a value is taken from them: damaged offsets would abort the process inside Arrow.
     """
     with reading(file):
-        for start, count, group in _groups(file):
-            begin = first + start
-            if wanted is not None and not any(row in wanted for row in range(begin, begin + count)):
-                continue
+        for _, _, group in _groups(file):
             for block in group(columns):
                 block.validate(full=True)
-                yield begin, block
-                begin += len(block)
+                yield block
 
 
-def _groups(file: Path) -> Iterator[tuple[int, int, Any]]:
+def _groups(file: Place) -> Iterator[tuple[int, int, Any]]:
     """(first row, rows, reader of blocks) of each row group or record batch."""
     start = 0
     if is_parquet(file):
-        with pq.ParquetFile(file) as table:
+        with opened(file) as source, pq.ParquetFile(source) as table:
             for number in range(table.num_row_groups):
                 count = table.metadata.row_group(number).num_rows
                 yield start, count, lambda names, g=number: table.iter_batches(BLOCK, row_groups=[g], columns=names)
@@ -128,16 +150,22 @@ def _groups(file: Path) -> Iterator[tuple[int, int, Any]]:
             start += len(batch)
 
 
-def is_parquet(file: Path) -> bool:
+def is_parquet(file: Place) -> bool:
     """Whether the file starts as parquet does."""
     with file.open("rb") as stream:
         return stream.read(4) == b"PAR1"
 
 
-def record_batches(file: Path) -> Iterator[pa.RecordBatch]:
+def opened(file: Place) -> Any:
+    """A file for Arrow: mapped into memory if it is local, read by blocks if not."""
+    return pa.PythonFile(file.open("rb"), mode="r") if isinstance(file, RemotePath) else pa.memory_map(str(file))
+
+
+def record_batches(file: Place) -> Iterator[pa.RecordBatch]:
     """The record batches of an Arrow IPC file or stream, memory-mapped, one at a time."""
-    with pa.memory_map(str(file)) as source:
+    with opened(file) as source:
         if source.read(6) == b"ARROW1":
+            source.seek(0)
             reader = pa.ipc.open_file(source)
             yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
         else:
@@ -145,26 +173,27 @@ def record_batches(file: Path) -> Iterator[pa.RecordBatch]:
             yield from pa.ipc.open_stream(source)
 
 
-def schema(file: Path) -> pa.Schema:
+def schema(file: Place) -> pa.Schema:
     """The file's schema, without reading rows."""
-    if is_parquet(file):
-        return pq.read_schema(file)
-    with pa.memory_map(str(file)) as source:
+    with opened(file) as source:
+        if is_parquet(file):
+            return pq.read_schema(source)
         if source.read(6) == b"ARROW1":
+            source.seek(0)
             return pa.ipc.open_file(source).schema
         source.seek(0)
         return pa.ipc.open_stream(source).schema
 
 
-def count_rows(file: Path) -> int:
+def count_rows(file: Place) -> int:
     """Rows of a file, from its metadata."""
     return sum(count for _, count, _ in _groups(file))
 
 
-def stored_ids(file: Path, column: str) -> list[str]:
+def stored_ids(file: Place, column: str) -> list[str]:
     """The id column as text; a missing id is refused."""
     ids: list[str] = []
-    for _, block in blocks(file, [column], 0, None):
+    for block in blocks(file, [column]):
         ids += [clean_text(str(value)) if value is not None else "" for value in block.column(column).to_pylist()]
     if "" in ids:
         raise ConfigError(
@@ -173,7 +202,7 @@ def stored_ids(file: Path, column: str) -> list[str]:
     return ids
 
 
-def find_columns(file: Path, fields: pa.Schema, id_column: str | None, image_column: str | None) -> Columns:
+def find_columns(file: Place, fields: pa.Schema, id_column: str | None, image_column: str | None) -> Columns:
     """The named columns where given, else the usual names; the only column that can hold images if none is usual."""
     for name in (id_column, image_column):
         if name is not None and name not in fields.names:
@@ -197,7 +226,7 @@ def _holds_images(kind: pa.DataType) -> bool:
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
+def reading(file: Place) -> Iterator[None]:
     """Whatever pyarrow raises inside, as one line that names the file."""
     try:
         yield

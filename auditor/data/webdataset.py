@@ -9,12 +9,13 @@ import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from auditor.data.base import Payload
 from auditor.data.decode import MAX_BYTES
 from auditor.data.folder import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
 from auditor.data.indexed import clean_text
+from auditor.data.places import Place
 from auditor.errors import ConfigError, DataError
 
 CAPTION_EXTENSIONS = ("txt", "caption", "text", "cls", "json")  # the first that a sample has is its caption
@@ -37,7 +38,7 @@ class TarContainer:
 
     scattered = True
 
-    def __init__(self, shards: Sequence[Path], image_extension: str | None = None) -> None:
+    def __init__(self, shards: Sequence[Place], image_extension: str | None = None) -> None:
         self._shards = shards
         images: list[tuple[str, Extent]] = []
         self._captions: dict[str, tuple[int, str, Extent]] = {}  # by key: rank, extension, place
@@ -68,7 +69,7 @@ class TarContainer:
 class _OpenShards:
     """One open file at a time, since sorted ids seldom alternate between shards."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Place]) -> None:
         self._paths, self._number, self._file = paths, 0, paths[0].open("rb")
 
     def __enter__(self) -> _OpenShards:
@@ -85,7 +86,7 @@ class _OpenShards:
         return self._file.read(extent.size)
 
 
-def members(shard: Path, number: int) -> Iterator[tuple[str, str, Extent]]:
+def members(shard: Place, number: int) -> Iterator[tuple[str, str, Extent]]:
     """(key, extension, extent) of every member that is not a folder, in stored order.
 
     Raises:
@@ -93,7 +94,7 @@ def members(shard: Path, number: int) -> Iterator[tuple[str, str, Extent]]:
       DataError: The tar is truncated or damaged.
     """
     try:
-        with tarfile.open(shard, "r:") as tar:
+        with shard.open("rb") as whole, tarfile.open(fileobj=whole, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # not in the stubs; else one object per member stays in memory
                 if member.isdir():
@@ -108,7 +109,7 @@ def members(shard: Path, number: int) -> Iterator[tuple[str, str, Extent]]:
         raise DataError(str(shard), error, "a complete, uncompressed tar", "Copy or build it again.") from error
 
 
-def _check_end(shard: Path, offset: int) -> None:
+def _check_end(shard: Place, offset: int) -> None:
     """Raise unless a block of zeros follows the last member: tarfile takes any damaged header for the end."""
     with shard.open("rb") as stream:
         stream.seek(offset)

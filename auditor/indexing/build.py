@@ -10,6 +10,7 @@ import torch
 from auditor.config import EncoderConfig
 from auditor.data import Geometry, open_source
 from auditor.data.indexed import IndexedSource
+from auditor.data.places import is_url
 from auditor.encoders.build import build_encoder
 from auditor.errors import AuditError, ConfigError
 from auditor.executors import Executor, LocalExecutor
@@ -209,8 +210,9 @@ def make(
     return index_info(folder)
 
 
-def at(source: Path | str) -> Path:
-    """A local source by its absolute path, since workers may stand in another folder."""
-    path = Path(source)
-    refuse_foreign(path)
-    return path.absolute()
+def at(source: Path | str) -> Path | str:
+    """A local source by its absolute path, since workers may stand in another folder; a URL as it is."""
+    if isinstance(source, str) and is_url(source):
+        return source
+    refuse_foreign(Path(source))
+    return Path(source).absolute()

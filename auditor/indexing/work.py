@@ -109,7 +109,7 @@ def open_planned(plan: SourcePlan, manifest: Manifest, workers: int | None) -> I
     """
     shape = manifest.shape
     source = open_source(
-        Path(plan.path),
+        plan.path,
         Geometry(shape.channels, shape.height, shape.width, shape.resize),
         id_column=plan.id_column,
         image_column=plan.image_column,
