@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import torch
 
-from auditor.search.index import search_device
+from auditor.search.index import import_faiss, search_device
 
 
 def environment(device: str) -> dict[str, str]:
@@ -18,5 +18,6 @@ def environment(device: str) -> dict[str, str]:
         "platform": platform.platform(),
         "device": device,
         "search": search_device(),
+        "faiss": import_faiss().__version__,
         "threads": str(torch.get_num_threads()),
     } | {name: version(name) for name in packages}
