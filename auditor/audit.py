@@ -92,6 +92,7 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
         membership=with_power(tested.membership, policy.membership, config.copies.level),
         regime=of_one_origin(regime, checks),
         canaries=found,
+        index=inputs.train.index.describe() if inputs.train.index else None,
         copies_outcome=copies_rule(competitions, policy),
         membership_outcome=membership_rule(tested.membership, policy, checks, asked=config.membership.enabled),
         not_tested=not_tested(tested.membership) + notes + tested.notes,

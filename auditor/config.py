@@ -29,6 +29,7 @@ class DataConfig(Section):
     holdout: Path
     train_ids: Path | None = None  # only the images listed, one id a line, as `auditor split` writes them
     holdout_ids: Path | None = None
+    index: Path | None = None  # of the training set, by `auditor index build`: its embeddings are not made anew
     split: Literal["group", "image", "unknown"] = "unknown"  # how the held-out set was drawn
     resize: bool = False
     id_column: str | None = None
@@ -175,7 +176,7 @@ def config_error(error: ValidationError, subject: str) -> ConfigError:
 
 def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
     """The same configuration with every relative path taken from ``base``, which may itself be relative."""
-    names = ("train", "holdout", "train_ids", "holdout_ids")
+    names = ("train", "holdout", "train_ids", "holdout_ids", "index")
     given = {name: getattr(config.data, name) for name in names}
     data = config.data.model_copy(update={name: below(base, path) for name, path in given.items() if path})
     encoders = [

@@ -21,6 +21,8 @@ OPTIONS = (
     click.option("--train-ids", type=click.Path(path_type=Path),
                  help="The ids of --train that were trained on, one a line (`auditor split` writes such lists)."),
     click.option("--holdout-ids", type=click.Path(path_type=Path), help="The same for --holdout."),
+    click.option("--index", type=click.Path(path_type=Path),
+                 help="Embeddings of --train, made once by `auditor index build`."),
     click.option("--split", type=click.Choice(["group", "image", "unknown"]), help="How the held-out set was drawn."),
     click.option("--resize", is_flag=True, help="Bring images to the checkpoint's size and channels."),
     click.option("--probes", type=click.IntRange(1), help="Number of generations [default: 4096]."),
@@ -70,7 +72,7 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
     """Options that were given, under their configuration keys; their paths are the user's, not the file's: ``here``."""
     keys = {
         "train": "data.train", "holdout": "data.holdout", "train_ids": "data.train_ids",
-        "holdout_ids": "data.holdout_ids", "split": "data.split", "resize": "data.resize",
+        "holdout_ids": "data.holdout_ids", "index": "data.index", "split": "data.split", "resize": "data.resize",
         "probes": "generation.probes", "sampler": "generation.sampler", "steps": "generation.steps",
         "batch_size": "generation.batch_size", "salt": "generation.salt", "policy": "policy",
     }  # fmt: skip

@@ -21,7 +21,7 @@ from auditor.indexing.partition import is_done
 from auditor.indexing.read import entries_of, index_digest, read_column, read_embeddings, read_rows
 from auditor.probes import choose
 from auditor.store.atomic import replacing
-from auditor.store.record import ImageSet
+from auditor.store.record import ImageSet, IndexUsed
 
 SAMPLE = 64  # images that are decoded to see whether the index was made of this set
 BLOCK = 16_384  # embeddings copied at a time
@@ -74,6 +74,10 @@ class TrainingIndex:
                 got, remedy = "files of another SHA-256 than its entry", "Give `auditor index build` again."
                 raise DataError(f"index {folder}: partition {portion.name}", got, "a whole partition", remedy)
         return cls(folder, manifest, index_digest(manifest, [entry for _, entry in entries]))
+
+    def describe(self) -> IndexUsed:
+        """What the record says of it."""
+        return IndexUsed(path=str(self.folder), digest=self.digest, encoder=self.manifest.encoder.name)
 
     def survey(self, source: ListedSource) -> Survey:
         """What :func:`auditor.data.survey` finds out about a set, from the index instead of its images.

@@ -82,6 +82,7 @@ def _audited(record: Record) -> Iterator[str]:
         ("Checkpoint", f"{checkpoint.path}, SHA-256 {checkpoint.digest}"),
         ("Model", f"{checkpoint.pipeline}, {checkpoint.network}, {checkpoint.parameters:,} parameters, {shape}"),
         ("Training set", f"{record.training.path}: {_set(record.training.images, record.training.distinct)}"),
+        *([("Index", f"{record.index.path}, SHA-256 {record.index.digest}")] if record.index else []),
         ("Held-out set", f"{record.holdout.path}: {_set(record.holdout.images, record.holdout.distinct)}"),
         ("Unreadable", f"{len(record.training.unreadable)} training, {len(record.holdout.unreadable)} held-out images"),
         ("Probes", f"{generation.probes:,} with {generation.sampler}, {generation.steps} steps; {drawn}"),

@@ -59,8 +59,13 @@ def named(encoders: Sequence[Encoder]) -> dict[str, Encoder]:
 
 
 def embed_images(run: RunDirectory, stage: str, images: Images, encoder: Encoder, show: Progress) -> Vectors:
-    """Embeddings of all readable images of a set in the order of ids, Float32[N D], memory-mapped."""
+    """Embeddings of all readable images of a set in the order of ids, Float32[N D], memory-mapped.
+
+    An index of the set that was made with this encoder has them already.
+    """
     ids, spec = list(images.digests), asdict(encoder.spec)
+    if images.index is not None and images.index.manifest.encoder == encoder.spec:
+        return images.index.embeddings(ids, run.path / "embed" / stage / "all.npy")
     blocks = []
     with show.stage(f"embed {stage}", len(ids), "image") as meter:
         for start in range(0, len(ids), BLOCK):

@@ -16,6 +16,7 @@ from auditor.diffusion.steps import read_ladder
 from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
 from auditor.errors import CheckpointError, ConfigError, DataError
+from auditor.indexing.training import TrainingIndex
 from auditor.membership.base import training_time
 from auditor.membership.evaluate import LEAST_A_SLICE, calibration_size
 from auditor.stages.control import open_control
@@ -39,6 +40,7 @@ class Images:
     source: ImageSource
     info: ImageSet
     digests: dict[str, bytes]
+    index: TrainingIndex | None = None  # that has one encoder's embeddings of them
 
     @property
     def distinct_ids(self) -> list[str]:
@@ -127,7 +129,9 @@ def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
     ]
     data = config.data
     columns = data.id_column, data.image_column
-    train = open_images(data.train, geometry, *columns, ids=data.train_ids, known=remembered(run, "train"))
+    index = open_index(config, geometry, encoders, check=run is None)
+    known = remembered(run, "train")
+    train = open_images(data.train, geometry, *columns, ids=data.train_ids, known=known, index=index)
     holdout = open_images(data.holdout, geometry, *columns, ids=data.holdout_ids, known=remembered(run, "holdout"))
     refuse_overlap(train, holdout)
     refuse_bad_lists(references, set(train.digests), set(holdout.digests))
@@ -188,6 +192,7 @@ def open_images(
     ids: Path | None = None,
     first: int | None = None,
     known: Survey | None = None,
+    index: TrainingIndex | None = None,
 ) -> Images:
     """One set, opened and surveyed in a single pass.
 
@@ -196,19 +201,31 @@ def open_images(
       ids: A list of the ids that belong to the set, one a line; None = every image there.
       first: Only the first so many of the list.
       known: What an earlier survey found, which is then not made again.
+      index: Has the pixel digests of a survey and one encoder's embeddings; it must have every image of the set.
 
     Raises:
       ConfigError: See :func:`auditor.data.open_source`; or a listed id that is not in the set.
       DataError: No image is readable, or one has another shape.
     """
     source = open_source(path, geometry, id_column=id_column, image_column=image_column)
-    selected: ImageSource = source if ids is None else select(source, ids, first)
+    selected = source if ids is None else select(source, ids, first)
+    if known is None and index is not None:
+        known = index.survey(selected)
     if known is not None:
-        return Images(selected, known.images.model_copy(update={"path": selected.path}), known.digests)
+        return Images(selected, known.images.model_copy(update={"path": selected.path}), known.digests, index)
     info, digests = survey(selected)
     if ids is not None:
         refuse_missing(read_ids(ids, first), digests, source)
     return Images(selected, info, digests)
+
+
+def open_index(
+    config: AuditConfig, geometry: Geometry, encoders: Sequence[Encoder], *, check: bool
+) -> TrainingIndex | None:
+    """The index that the configuration names; see :meth:`auditor.indexing.training.TrainingIndex.open`."""
+    if config.data.index is None:
+        return None
+    return TrainingIndex.open(config.data.index, geometry, [encoder.spec for encoder in encoders], check=check)
 
 
 def refuse_few_training(config: AuditConfig, train: Images) -> None:

@@ -49,6 +49,14 @@ class ImageSet(Part):
     unreadable: list[tuple[str, str]] = []  # (id, reason)
 
 
+class IndexUsed(Part):
+    """An index that an audit took the training set's embeddings and pixel digests from."""
+
+    path: str  # as the user gave it
+    digest: str  # SHA-256 over encoder, geometry and every partition's files and counts
+    encoder: str  # whose embeddings it holds
+
+
 class Slices(Part):
     """How many held-out images serve what; no image serves two purposes."""
 
@@ -185,6 +193,7 @@ class Record(Part):
     membership: Membership | None
     regime: CheckpointRegime | None = None  # None where it was not asked for
     canaries: CanaryAudit | None = None  # None where no ledger was given
+    index: IndexUsed | None = None  # None where the audit embedded the training set itself
     copies_outcome: Outcomed
     membership_outcome: Outcomed
     not_tested: list[str]  # what this audit says nothing about
