@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from auditor.cli.approximate import approximate
 from auditor.cli.canary import pair
 from auditor.cli.display import Terminal, printable
 from auditor.config import EncoderConfig
-from auditor.errors import EXIT_ERROR, EXIT_PASS
+from auditor.errors import EXIT_ERROR, EXIT_PASS, ConfigError
 
 if TYPE_CHECKING:
+    from auditor.executors import Executor
     from auditor.indexing import IndexInfo
 
 SOURCE_OPTIONS = (
@@ -22,9 +24,39 @@ SOURCE_OPTIONS = (
     click.option("--image-column", help="The same for the images; of a tar, their extension."),
     click.option("--partition-size", type=click.IntRange(1), default=65_536, show_default=True,
                  help="Images a partition, the unit of work and of what a kill can lose; best a multiple of 128."),
-    click.option("--decode-workers", "workers", type=click.IntRange(0),
-                 help="Threads that decode [default: one a CPU]."),
+    click.option("--decode-workers", type=click.IntRange(0),
+                 help="Threads that decode, in each process [default: one a CPU]."),
+    click.option("--executor", default="local", show_default=True, metavar="NAME",
+                 help="Who makes partitions: local, processes or ray."),
+    click.option("--workers", "processes", type=click.IntRange(1), help="Processes, or actors, at most."),
+    click.option("--shard", metavar="I/N",
+                 help="Make only every N-th partition, from the I-th on, counted from 0, in this process."),
 )  # fmt: skip
+
+
+@contextmanager
+def executing(executor: str, processes: int | None, shard: str | None) -> Iterator[Executor]:
+    """The executor that the options ask for; its workers are ended at the end.
+
+    Raises:
+      ConfigError: An unknown name, an engine that is not installed, or a shard that is not I/N.
+    """
+    import torch
+
+    from auditor.config import ExecutionConfig
+    from auditor.executors.build import EXECUTORS
+    from auditor.executors.shard import ShardExecutor
+
+    if shard is not None:
+        part, slash, whole = shard.partition("/")
+        if not (slash and part.isdecimal() and whole.isdecimal()):
+            raise ConfigError("--shard", shard, "I/N, such as 0/8", "Count from 0 to N - 1.")
+        yield ShardExecutor(int(part), int(whole))
+        return
+    build = EXECUTORS[executor]  # an unknown name ends here
+    config = ExecutionConfig.model_validate({"executor": executor, "workers": processes})
+    with closing(build(config, torch.get_num_threads())) as found:
+        yield found
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,32 +95,38 @@ index.add_command(approximate)
 @source_options
 def build(
     source: str, out: Path, encoder: str, model: str | None, weights: Path | None, size: str, channels: str,
-    **options: Any,
+    executor: str, processes: int | None, shard: str | None, decode_workers: int | None, **options: Any,
 ) -> None:  # fmt: skip
-    """Embed SOURCE (image folder, webdataset tar, parquet, Arrow, npz; one file or a folder of them) into OUT.
+    """Embed SOURCE into OUT.
+
+    SOURCE: a folder of images, webdataset tar, parquet, Arrow, npz (a file or a folder of them), a folder that Hugging
+    Face datasets saved, or a URL (file, memory, zip, s3, gs, http ...; see the extra `remote`).
 
     Killed and started again with the same command, it goes on where it was.
     """
-    height, width = pair(size)
-    if weights is not None:
-        weights = weights.absolute()
     config = EncoderConfig.model_validate({"name": encoder, "model": model, "weights": weights})
 
     from auditor.indexing import build_index  # torch loads only once the options are right
 
-    options |= {"encoder": config, "size": (height, width), "channels": int(channels)}
-    show(build_index(source, out, **options, progress=Terminal()))
+    options |= {"encoder": config, "size": pair(size), "channels": int(channels), "workers": decode_workers}
+    with executing(executor, processes, shard) as found:
+        show(build_index(source, out, **options, executor=found, progress=Terminal()))
 
 
 @index.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("source")
 @source_options
-def add(directory: Path, source: str, **options: Any) -> None:
+def add(
+    directory: Path, source: str, executor: str, processes: int | None, shard: str | None, decode_workers: int | None,
+    **options: Any,
+) -> None:  # fmt: skip
     """Embed those images of SOURCE whose ids the index DIRECTORY does not have yet."""
     from auditor.indexing import add_to_index
 
-    show(add_to_index(directory, source, **options, progress=Terminal()))
+    with executing(executor, processes, shard) as found:
+        options |= {"workers": decode_workers, "executor": found, "progress": Terminal()}
+        show(add_to_index(directory, source, **options))
 
 
 @index.command()

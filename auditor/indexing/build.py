@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from auditor.config import EncoderConfig
+from auditor.config import EncoderConfig, below, local_dir
 from auditor.data import Geometry, open_source
 from auditor.data.indexed import IndexedSource
 from auditor.data.places import is_url
@@ -77,7 +77,7 @@ def build_index(
     """
     out = Path(out)
     refuse_foreign(out)
-    config = encoder or EncoderConfig(name="pixel")
+    config = placed(encoder or EncoderConfig(name="pixel"))
     geometry = Geometry(channels, *size, resize)
     opened = open_source(at(source), geometry, id_column=id_column, image_column=image_column, workers=workers)
     built = build_encoder(config, channels=channels, height=size[0], width=size[1], device=device_here())
@@ -167,7 +167,7 @@ def begin(out: Path, wanted: Manifest) -> Manifest:
       ConfigError: The folder holds other files, or another index (the message lists what differs).
     """
     if not (out / MANIFEST).exists():
-        if out.exists() and not is_free(out):
+        if out.exists() and not is_free(out) and not (out / MANIFEST).exists():  # another may have begun it meanwhile
             raise ConfigError("index", out, "an empty folder or an earlier index", "Name another folder.")
         out.mkdir(parents=True, exist_ok=True)
         write_manifest(out, wanted)
@@ -208,6 +208,13 @@ def make(
         remedy = "The others stay; the same command tries these again."
         raise AuditError(f"index {folder}", got, "every partition", remedy)
     return index_info(folder)
+
+
+def placed(config: EncoderConfig) -> EncoderConfig:
+    """The encoder with absolute paths, since workers, and whoever adds images later, may stand in another folder."""
+    here = Path.cwd()
+    weights = below(here, config.weights) if config.weights else None
+    return config.model_copy(update={"weights": weights, "model": local_dir(config.model, here)})
 
 
 def at(source: Path | str) -> Path | str:

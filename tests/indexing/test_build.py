@@ -9,18 +9,21 @@ import pickle
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from auditor.cli.main import main
 from auditor.config import EncoderConfig
 from auditor.data import Geometry, open_source, survey
 from auditor.data.survey import pixel_digest
 from auditor.encoders.pixel import PixelEncoder
 from auditor.errors import ConfigError, DataError
-from auditor.executors import LocalExecutor, ProcessExecutor
+from auditor.executors import Executor, LocalExecutor, ProcessExecutor
+from auditor.executors.shard import ShardExecutor
 from auditor.indexing import IndexInfo, build_index, index_info, verify_index
 from auditor.indexing.layout import read_manifest
 from auditor.indexing.partition import VectorFile
@@ -63,13 +66,38 @@ def test_the_digest_is_that_of_the_content(build: Build, pictures: Path, tmp_pat
     assert build(pictures, tmp_path / "d", partition_size=32).digest != first.digest
 
 
-@pytest.mark.parametrize("executor", [LocalExecutor, lambda: ProcessExecutor(2)], ids=["local", "processes"])
-def test_every_executor_makes_the_same_files(pictures: Path, tmp_path: Path, fixtures: Path, executor: object) -> None:
+EXECUTORS: dict[str, list[Callable[[], Executor]]] = {  # one command, or several that make their own part each
+    "local": [LocalExecutor],
+    "processes": [lambda: ProcessExecutor(2)],
+    "shards": [lambda: ShardExecutor(1, 2), lambda: ShardExecutor(0, 2)],
+}
+
+
+@pytest.mark.parametrize("kind", EXECUTORS)
+def test_every_executor_makes_the_same_files(pictures: Path, tmp_path: Path, fixtures: Path, kind: str) -> None:
     clip = EncoderConfig(name="clip", model=f"local-dir:{fixtures / 'tiny-clip'}")
-    assert callable(executor)
-    info = build_small(pictures, tmp_path / "other", encoder=clip, executor=executor())
+    for begin in EXECUTORS[kind]:
+        with closing(begin()) as executor:
+            info = build_small(pictures, tmp_path / "other", encoder=clip, executor=executor)
     assert info.digest == build_small(pictures, tmp_path / "one", encoder=clip).digest
     assert contents(tmp_path / "other") == contents(tmp_path / "one")
+
+
+def test_a_shard_makes_its_own_partitions(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["index", "build", str(pictures), "--out", str(tmp_path / "index"), "--size", "12x10"]
+    arguments += ["--channels", "3", "--partition-size", "16"]
+    assert main([*arguments, "--shard", "1/2"]) == 0
+    assert index_info(tmp_path / "index").missing == ["00000", "00002", "00004"]
+    assert "none before it is complete: 3 partitions are missing" in capsys.readouterr().out
+    for option, told in (
+        ("--shard=2/2", "i/n with 0 <= i < n"),
+        ("--shard=one", "I/N"),
+        ("--executor=a", "one of local"),
+    ):
+        assert main([*arguments, option]) == 4
+        assert told in capsys.readouterr().err
+    assert main([*arguments, "--executor", "processes", "--workers", "1"]) == 0
+    assert index_info(tmp_path / "index").missing == []
 
 
 def test_what_is_done_is_not_made_again_and_what_is_damaged_is(build: Build, pictures: Path, tmp_path: Path) -> None:
