@@ -21,10 +21,6 @@ class Reference:
     scan: Scan
     trained_on: frozenset[str]  # listed ids; empty where no list is given
 
-    def load(self, device: str) -> LoadedCheckpoint:
-        """The checkpoint, anew at every call: an audit holds one reference at a time."""
-        return load(self.scan, device=device)
-
     def describe(self) -> dict[str, object]:
         """What of it determines a result, as plain values."""
         listed = value_digest(sorted(self.trained_on)) if self.trained_on else None

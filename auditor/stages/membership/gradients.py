@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from auditor.progress import Meter, Progress
 from auditor.stages.inputs import Inputs
 from auditor.stages.membership.references import Source, narrow
 from auditor.stages.membership.scores import batches
+from auditor.stages.pieces import Piece
+from auditor.stages.reopen import Opened
 from auditor.store.digest import value_digest
 from auditor.store.run_directory import Arrays, RunDirectory
 
@@ -37,44 +40,60 @@ def attack_by_gradients(
     show: Progress,
 ) -> tuple[list[Side], list[str]]:
     """Members and non-members with the attack "gsa"; or as they were, and a note why it is not available."""
-    denoiser = inputs.checkpoint.denoiser
-    if not isinstance(denoiser, WhiteBox):
+    if not isinstance(inputs.checkpoint.denoiser, WhiteBox):
         return list(sides), ["Gradient norms (GSA): the checkpoint has no parameters to take gradients by."]
     total = sum(len(source.ids) for source in sources)
     with show.stage(f"gradients at {total} images", total, "image") as meter:
-        norms = [read_norms(run, inputs, denoiser, source, config, seed, labelled, meter) for source in sources]
+        norms = [read_norms(run, inputs, source, config, seed, labelled, meter) for source in sources]
     return add_scores(sides, norms, seed), []
 
 
 def read_norms(
-    run: RunDirectory,
-    inputs: Inputs,
-    denoiser: WhiteBox,
-    source: Source,
-    config: AuditConfig,
-    seed: str,
-    labelled: bool,
-    meter: Meter,
+    run: RunDirectory, inputs: Inputs, source: Source, config: AuditConfig, seed: str, labelled: bool, meter: Meter
 ) -> Norms:
     """Gradient norms of one side's images, in the order in which its swept scores came too."""
-    gsa, parts, size = GSA(), [], config.generation.batch_size
-    for start in range(0, len(source.ids), PART):
-        part = source.ids[start : start + PART]
-        key = {
-            "checkpoint": inputs.scan.digest, "set": source.images.info.digest, "ids": value_digest(part), "seed": seed,
-            "attack": repr(gsa), "batch": size, "labelled": labelled,
-        }  # fmt: skip
-
-        def compute(part: list[str] = part) -> Arrays:
-            ((ids, x0, labels),) = batches(inputs, source.images, part, f"{source.name}/{seed}", labelled)
-            samples = samples_of(denoiser.schedule, f"{seed}/{source.name}", ids, x0)
-            norms = gsa.gradient_norms(denoiser, samples, labels, size)
-            return {"ids": np.array(ids), "norms": norms}
-
-        parts.append(run.arrays(f"gradients/{source.name}/{start // PART:05d}", key, compute))
-        meter(len(part))
+    gradients = Gradients(source.name, inputs.name_of(source.images), tuple(source.ids), labelled)
+    pieces = gradients.pieces(run, inputs, config, seed)
+    inputs.spread(pieces, partial(gradients_again, gradients), meter)
+    parts = [piece.get() for piece in pieces]
     names = [str(name) for part in parts for name in part["ids"]]
     return names, np.concatenate([part["norms"] for part in parts])
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradient norms of one side under the audited network, as plain values."""
+
+    name: str  # of the side: its noise depends on it
+    images: str  # the set that the ids come from
+    ids: tuple[str, ...]
+    labelled: bool
+
+    def pieces(self, run: RunDirectory, inputs: Inputs, config: AuditConfig, seed: str) -> list[Piece]:
+        """A few images a piece."""
+        gsa, size, denoiser = GSA(), config.generation.batch_size, inputs.checkpoint.denoiser
+        images, noise = inputs.sets[self.images], f"{seed}/{self.name}"
+        assert isinstance(denoiser, WhiteBox)
+
+        def compute(part: list[str]) -> Arrays:
+            ((ids, x0, labels),) = batches(inputs, images, part, f"{self.name}/{seed}", self.labelled)
+            samples = samples_of(denoiser.schedule, noise, ids, x0)
+            return {"ids": np.array(ids), "norms": gsa.gradient_norms(denoiser, samples, labels, size)}
+
+        def piece(start: int) -> Piece:
+            part = list(self.ids[start : start + PART])
+            key = {
+                "checkpoint": inputs.scan.digest, "set": images.info.digest, "ids": value_digest(part), "seed": seed,
+                "attack": repr(gsa), "batch": size, "labelled": self.labelled,
+            }  # fmt: skip
+            return Piece(run, f"gradients/{self.name}/{start // PART:05d}", key, len(part), partial(compute, part))
+
+        return [piece(start) for start in range(0, len(self.ids), PART)]
+
+
+def gradients_again(gradients: Gradients, opened: Opened) -> list[Piece]:
+    """The same pieces in a worker."""
+    return gradients.pieces(opened.run, opened.inputs, opened.config, opened.seed)
 
 
 def add_scores(sides: Sequence[Side], found: Sequence[Norms], seed: str) -> list[Side]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from auditor.checkpoint.fresh import reinitialise
-from auditor.checkpoint.load import load
 from auditor.config import AuditConfig
 from auditor.diffusion.score_table import ScoreTable
 from auditor.membership.evaluate import Side
 from auditor.probes import choose
 from auditor.progress import Progress
 from auditor.stages.inputs import Inputs
+from auditor.stages.membership.networks import UNTRAINED as FRESH
+from auditor.stages.membership.networks import under
 from auditor.stages.membership.scores import attack, swept
 from auditor.store.membership import Attack
 from auditor.store.record import Check
@@ -51,7 +51,7 @@ def negative_control(
     Raises:
       CheckpointError: The control changed after it was scanned.
     """
-    controlled = control_inputs(inputs, seed)
+    controlled = under(inputs, inputs.control.digest if inputs.control else FRESH, seed)
     labelled = labelled and controlled.checkpoint.num_classes == inputs.checkpoint.num_classes
     kinds = [entry.name for entry in attacks if entry.name in swept(config)]
     variants = {entry.name: entry.variant for entry in attacks}
@@ -69,13 +69,6 @@ def negative_control(
     network = UNTRAINED if inputs.control is None else "the unrelated checkpoint"
     check = untrained_check(scores, network, config.copies.level)
     return Controlled(check, sum(table.evaluations for table in tables))
-
-
-def control_inputs(inputs: Inputs, seed: str) -> Inputs:
-    """The audit's inputs with another checkpoint in place of the audited one."""
-    if inputs.control is None:
-        return replace(inputs, checkpoint=reinitialise(inputs.checkpoint, seed))
-    return replace(inputs, scan=inputs.control, checkpoint=load(inputs.control, device=inputs.device))
 
 
 def reported(side: Side) -> list[str]:

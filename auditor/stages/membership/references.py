@@ -22,6 +22,7 @@ from auditor.membership.references import (
 )
 from auditor.progress import Progress
 from auditor.stages.inputs import Images, Inputs
+from auditor.stages.membership.networks import under
 from auditor.stages.membership.scores import attack, swept
 from auditor.store.membership import OtherCheckpoint
 from auditor.store.run_directory import RunDirectory
@@ -93,7 +94,7 @@ def score_under_references(
     """Tables by reference and side: every swept attack under a base, the denoising loss under other references."""
     tables, total = [], sum(len(source.ids) for source in sources)
     for reference in inputs.references:
-        view = replace(inputs, scan=reference.scan, checkpoint=reference.load(inputs.device))
+        view = under(inputs, reference.scan.digest, seed)
         kinds = swept(config) if reference.config.role == "base" else ["loss"]
         stage = f"references/{reference.scan.digest[:16]}"
         with show.stage(f"the same under {reference.config.name}", total, "image") as meter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,16 @@ import numpy as np
 import torch
 
 from auditor.config import AuditConfig
+from auditor.data.survey import pixel_digest
 from auditor.diffusion.score_table import ScoreTable, join
 from auditor.diffusion.sweep import Batch, sweep
 from auditor.membership import ATTACKS
 from auditor.progress import Meter
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.membership.labels import label_of
+from auditor.stages.membership.networks import under
+from auditor.stages.pieces import Piece
+from auditor.stages.reopen import Opened
 from auditor.store.digest import value_digest
 from auditor.store.run_directory import RunDirectory
 
@@ -43,26 +47,50 @@ def attack(
       kinds: Names of the attacks; None = all that the configuration asks for and a sweep can serve.
       stage: Where in the run directory the parts lie.
     """
-    attacks = [ATTACKS[kind] for kind in (swept(config) if kinds is None else kinds)]
-    read = []  # once all are made: small arrays between the large ones of a sweep would keep the heap from shrinking
-    for start in range(0, len(ids), PART):
-        part = list(ids[start : start + PART])
-        key = {
-            "checkpoint": inputs.scan.digest, "set": images.info.digest, "ids": value_digest(part), "seed": seed,
-            "attacks": [repr(attack) for attack in attacks], "batch": config.generation.batch_size,
-            "labelled": labelled,
-        }  # fmt: skip
+    attacks = tuple(swept(config) if kinds is None else kinds)
+    sweeps = Sweeps(stage, name, inputs.name_of(images), tuple(ids), attacks, labelled)
+    pieces = sweeps.pieces(run, inputs, config, seed)
+    inputs.spread(pieces, partial(sweeps_again, sweeps, inputs.network), meter)
+    # Read once all are made: small arrays between the large ones of a sweep would keep the heap from shrinking.
+    return join([from_plain(piece.get()) for piece in pieces])
 
-        def compute(part: list[str] = part) -> dict[str, Any]:
-            batch = batches(inputs, images, part, f"{name}/{seed}", labelled)
-            size = config.generation.batch_size
-            return to_plain(sweep(inputs.checkpoint.denoiser, batch, attacks, seed=f"{seed}/{name}", batch_size=size))
 
-        value = partial(run.value, f"{stage}/{name}/{start // PART:05d}", key, compute)
-        value()
-        read.append(value)
-        meter(len(part))
-    return join([from_plain(value()) for value in read])
+@dataclass(frozen=True)
+class Sweeps:
+    """The attacks on one side under one network, as plain values."""
+
+    stage: str
+    name: str  # of the side: its noise depends on it
+    images: str  # the set that the ids come from
+    ids: tuple[str, ...]
+    kinds: tuple[str, ...]  # names of the attacks
+    labelled: bool
+
+    def pieces(self, run: RunDirectory, inputs: Inputs, config: AuditConfig, seed: str) -> list[Piece]:
+        """One sweep batch a piece."""
+        images, attacks = inputs.sets[self.images], [ATTACKS[kind] for kind in self.kinds]
+        size = config.generation.batch_size
+
+        def compute(part: list[str]) -> dict[str, Any]:
+            batch = batches(inputs, images, part, f"{self.name}/{seed}", self.labelled)
+            noise = f"{seed}/{self.name}"
+            return to_plain(sweep(inputs.checkpoint.denoiser, batch, attacks, seed=noise, batch_size=size))
+
+        def piece(start: int) -> Piece:
+            part = list(self.ids[start : start + PART])
+            key = {
+                "checkpoint": inputs.scan.digest, "set": images.info.digest, "ids": value_digest(part), "seed": seed,
+                "attacks": [repr(attack) for attack in attacks], "batch": size, "labelled": self.labelled,
+            }  # fmt: skip
+            place = f"{self.stage}/{self.name}/{start // PART:05d}"
+            return Piece(run, place, key, len(part), partial(compute, part), plain=True)
+
+        return [piece(start) for start in range(0, len(self.ids), PART)]
+
+
+def sweeps_again(sweeps: Sweeps, network: str, opened: Opened) -> list[Piece]:
+    """The same pieces in a worker."""
+    return sweeps.pieces(opened.run, under(opened.inputs, network, opened.seed), opened.config, opened.seed)
 
 
 def swept(config: AuditConfig) -> list[str]:
@@ -94,6 +122,7 @@ def batches(inputs: Inputs, images: Images, ids: list[str], stream: str, labelle
     and random ones on the other would look like membership.
     """
     read = next(iter(images.source.batches(len(ids), only=frozenset(ids))))
+    images.check(read.ids, [pixel_digest(pixels) for pixels in read.pixels])
     x0 = inputs.checkpoint.codec.to_model(read.pixels)
     classes = inputs.checkpoint.num_classes
     if classes is None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.checkpoint.load import load
 from auditor.checkpoint.scan import Scan
 from auditor.config import AuditConfig
 from auditor.membership.combined import signals_of
 from auditor.membership.dataset_inference import confirm
 from auditor.progress import Progress
 from auditor.stages.inputs import Inputs
+from auditor.stages.membership.networks import under
 from auditor.stages.membership.references import Source
 from auditor.stages.membership.scores import attack, swept
 from auditor.store.membership import DatasetInference
@@ -72,7 +72,7 @@ def confirm_by_others(
     for network in unrelated(inputs, [name for source in sources for name in source.ids]):
         if found.outcome != "used":
             break
-        view = replace(inputs, scan=network.scan, checkpoint=load(network.scan, device=inputs.device))
+        view = under(inputs, network.scan.digest, seed)
         place = network.place if scored and network.place else f"control/sets/{network.scan.digest[:16]}"
         known = labelled and view.checkpoint.num_classes == inputs.checkpoint.num_classes
         score = partial(attack, run, view, config=config, seed=seed, labelled=known, kinds=swept(config), stage=place)
