@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from auditor.canaries.make import make_canaries
     from auditor.comparing import compare, read_compared
     from auditor.comparison_config import ComparisonConfig, read_comparison
-    from auditor.config import AuditConfig, read_config
+    from auditor.config import AuditConfig, EncoderConfig, read_config
+    from auditor.indexing import IndexInfo, add_to_index, build_index, index_info, merge_indexes, verify_index
     from auditor.planning import plan
     from auditor.policy import Policy, judge, read_policy
     from auditor.splitting import split
@@ -27,9 +28,13 @@ __all__ = [
     "AuditConfig", "Comparison", "ComparisonConfig", "Policy", "Record", "compare", "judge", "judge_run",
     "make_canaries", "plan", "read_compared", "read_comparison", "read_config", "read_policy", "read_record", "run",
     "split",
+    "EncoderConfig", "IndexInfo", "add_to_index", "build_index", "index_info", "merge_indexes", "verify_index",
 ]  # fmt: skip
 
 _HOME = {
+    "EncoderConfig": "auditor.config", "IndexInfo": "auditor.indexing", "add_to_index": "auditor.indexing",
+    "build_index": "auditor.indexing", "index_info": "auditor.indexing", "merge_indexes": "auditor.indexing",
+    "verify_index": "auditor.indexing",
     "AuditConfig": "auditor.config", "read_config": "auditor.config", "Record": "auditor.store.record",
     "Policy": "auditor.policy", "judge": "auditor.policy", "read_policy": "auditor.policy",
     "make_canaries": "auditor.canaries.make", "plan": "auditor.planning", "split": "auditor.splitting",
