@@ -31,6 +31,7 @@ from auditor.store.run_directory import RunDirectory
 
 MAX_OVERLAP = 0.001  # share of the held-out set that may also stand in the training set
 LEAST_TRAINING = 2  # distinct training images
+AUDITED = "audited"
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,24 @@ class Inputs:
     canaries: Planted | None = None  # None where no ledger is configured
     control: Scan | None = None  # of the negative control; None = the audited network, untrained
     suspects: list[str] = field(default_factory=list)  # training ids to ask about as a set; none = the members tested
-    network: str = "audited"  # whose checkpoint this is: "control", or the name of a reference
+    network: str = AUDITED  # which one the checkpoint is; see auditor.stages.membership.networks
     spread: Spread = Spread()  # where pieces are made before they are read
 
     @property
     def planted(self) -> frozenset[bytes]:
         """Pixel digests of all canaries, included or not: images that were made to be told apart, no ordinary ones."""
         return frozenset(self.canaries.digests.values()) if self.canaries else frozenset()
+
+    @property
+    def sets(self) -> dict[str, Images]:
+        """All sets of images by name."""
+        planted = self.canaries
+        canaries = {"canaries": Images(planted.source, planted.info, planted.digests)} if planted else {}
+        return {"train": self.train, "holdout": self.holdout, **canaries}
+
+    def name_of(self, images: Images) -> str:
+        """The name of one of the sets."""
+        return next(name for name, one in self.sets.items() if one.info.digest == images.info.digest)
 
 
 def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
