@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from auditor.config import AuditConfig
+from auditor.encoders.views import names_of
 from auditor.errors import ConfigError
 from auditor.executors.build import build_executor
 from auditor.policy import DEFAULT_NAME, Policy, copies_rule, judge, membership_rule, read_policy
@@ -64,7 +65,7 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
     """From opened inputs to the record and its reports."""
     results, inputs, config, seed = opened.run, opened.inputs, opened.config, opened.seed
     made = generate_all(results, inputs, config.generation, seed, show)
-    embedded = embed_everything(results, inputs, made, show)
+    embedded = embed_everything(results, inputs, made, names_of(config.copies.views), show)
     held_out = deal_holdout(inputs, embedded[0], seed)
     searches = search_every_encoder(results, inputs, made, embedded, held_out, config, seed, show)
     tested = test_membership(results, inputs, embedded[0], searches, held_out, config, seed, show)

@@ -13,6 +13,7 @@ from auditor.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+ViewName = Literal["identity", "mirror", "crop"]
 
 
 class Section(BaseModel):
@@ -55,6 +56,13 @@ class CopiesConfig(Section):
     alpha: Share = 0.10  # false discovery rate of the certified list
     level: Share = 0.95  # of the lower bound X and of every interval
     evidence: Count = 200  # most items listed with images
+    views: list[ViewName] = ["identity", "mirror"]  # what generations are compared as; "crop": five windows of each
+
+    @model_validator(mode="after")
+    def _check(self) -> CopiesConfig:
+        if "identity" not in self.views or len(set(self.views)) < len(self.views):
+            raise ValueError('views lists "identity", and each of "mirror" and "crop" at most once')
+        return self
 
 
 class ReferenceConfig(Section):

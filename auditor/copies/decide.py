@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from auditor.copies.compete import compete
 from auditor.copies.evidence import PairTest, assign_tiers
 from auditor.copies.groups import GroupClass, Groups, competing, duplicate_groups
-from auditor.copies.items import score_items
+from auditor.copies.items import nearest_other_image, score_items
 from auditor.copies.landing import land
 from auditor.copies.margin import nearest_outside_group
 from auditor.copies.pool import Planted, Pool, floor_of_planted
+from auditor.copies.queries import Queries, RowViews, as_queries, queries_of
 from auditor.copies.rates import planted_recall
 from auditor.copies.summary import Measured, reproduced_at_least, summarise
 from auditor.errors import ConfigError
@@ -36,7 +37,7 @@ class CopyDecision(Measured):
 
 def decide(
     pool: Pool,
-    generations: NDArray[np.float32],
+    generations: NDArray[np.float32] | Queries,
     *,
     encoder: str,
     planted: Planted,
@@ -51,7 +52,7 @@ def decide(
 
     Args:
       pool: Training rows, then competition held-out rows.
-      generations: Float32[G D] unit vectors, probe order.
+      generations: Float32[G D] unit vectors, probe order; or with their further views.
       encoder: Its name, for the record.
       planted: Distorted copies of a label-blind sample of the pool; their 5th percentile of similarity is the
         duplicate threshold and the copy floor.
@@ -67,11 +68,12 @@ def decide(
     Raises:
       ConfigError: No generations.
     """
-    if len(generations) == 0:
+    asked = as_queries(generations)
+    if asked.generations == 0:
         raise ConfigError("generations", 0, "at least one", "Generate from probes first.")
     groups = duplicate_groups(everything or pool, floor_of_planted(planted), rows=len(pool.ids))
-    found = _measure(pool, groups, generations, planted, split, alpha, level, verbatim)
-    competition = summarise(pool, generations, found, encoder=encoder, alpha=alpha, level=level, evidence=evidence)
+    found = _measure(pool, groups, asked, planted, split, alpha, level, verbatim)
+    competition = summarise(pool, asked, found, encoder=encoder, alpha=alpha, level=level, evidence=evidence)
     notes = found.groups.notes() + split_notes(found.groups, found.competes, split)
     return CopyDecision(**vars(found), competition=competition, notes=notes)
 
@@ -79,7 +81,7 @@ def decide(
 def _measure(
     pool: Pool,
     groups: Groups,
-    generations: NDArray[np.float32],
+    generations: Queries,
     planted: Planted,
     split: Split,
     alpha: float,
@@ -91,7 +93,7 @@ def _measure(
     competes = competing(groups, split)
     pool_p99 = nearest_image_p99(pool, groups)
     resolving = copy_floor >= pool_p99 and not groups.percolated
-    recall, by_transformation = recall_of_planted(pool, groups, planted, level)
+    recall, by_transformation = recall_of_planted(pool, groups, planted, level, generations.others)
 
     items = score_items(pool, groups, generations, competes, alpha=alpha)
     is_training = (groups.kind == GroupClass.TRAINING)[competes]
@@ -136,14 +138,20 @@ def nearest_image_p99(pool: Pool, groups: Groups) -> float:
     return float(np.quantile(nearest.similarity, 0.99))
 
 
-def recall_of_planted(pool: Pool, groups: Groups, planted: Planted, level: float) -> tuple[Estimate, dict[str, float]]:
-    """Planted copies put through the audit's own rule: nearest to their original, and nearer than any other image."""
-    home = groups.group[planted.rows]
-    other = nearest_outside_group(planted.rows, pool.embeddings, groups.group).similarity
-    found = {}
+def recall_of_planted(
+    pool: Pool, groups: Groups, planted: Planted, level: float, others: RowViews | None = None
+) -> tuple[Estimate, dict[str, float]]:
+    """Planted copies put through the audit's own rule: in their best view nearest to their original, and nearer than
+    any other image."""
+    home, found = groups.group[planted.rows], {}
     for name, copies in planted.embeddings.items():
-        nearest = nearest_neighbours(copies, pool.embeddings, 1)
-        found[name] = (groups.group[nearest.index[:, 0]] == home) & (nearest.similarity[:, 0] > other)
+        asked = queries_of(copies, planted.views.get(name))
+        nearest = nearest_neighbours(asked.vectors, pool.embeddings, 1)
+        similarity = nearest.similarity[:, 0].reshape(len(asked.views), -1)
+        best = similarity.argmax(axis=0)
+        row = nearest.index[:, 0].reshape(similarity.shape)[best, np.arange(len(best))]
+        other = nearest_other_image(pool, groups, planted.rows, np.take(asked.views, best), others)
+        found[name] = (groups.group[row] == home) & (similarity.max(axis=0) > other)
     return planted_recall(found, level), {name: float(hits.mean()) for name, hits in found.items()}
 
 

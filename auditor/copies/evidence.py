@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from auditor.copies.compete import Contest
 from auditor.copies.groups import GroupClass, Groups
-from auditor.copies.items import ItemScores
+from auditor.copies.items import ItemScores, nearest_other_image
 from auditor.copies.landing import Landing
-from auditor.copies.margin import nearest_outside_group
 from auditor.copies.pool import Pool
+from auditor.copies.queries import Queries
 from auditor.store.record import CopyEvidence, Neighbour, Tier
 
 PairTest = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
@@ -113,7 +113,14 @@ def _candidates(
 
 
 def list_evidence(
-    pool: Pool, groups: Groups, items: ItemScores, contest: Contest, tiers: Tiers, landing: Landing, most: int
+    pool: Pool,
+    groups: Groups,
+    items: ItemScores,
+    contest: Contest,
+    tiers: Tiers,
+    landing: Landing,
+    generations: Queries,
+    most: int,
 ) -> list[CopyEvidence]:
     """The strongest ``most`` items: verbatim, then certified, then suspects; by q-value, then by similarity."""
     listed = np.flatnonzero(tiers.is_verbatim | tiers.is_certified | tiers.is_suspect)
@@ -121,7 +128,7 @@ def list_evidence(
     q_value = np.nan_to_num(tiers.q_value[listed], nan=2.0)
     order = listed[np.lexsort((listed, -items.score[listed], q_value, tier))][:most]
     members = _members(pool, groups, order)
-    margins = items.score[order] - _nearest_other(pool, groups, items, order)
+    margins = items.score[order] - _nearest_other(pool, groups, items, generations, order)
     counts = landing.counts(len(groups))
     evidence = []
     for item, margin in zip(order.tolist(), margins.tolist(), strict=True):
@@ -137,6 +144,7 @@ def list_evidence(
                 similarity=float(items.score[item]),
                 margin=margin,
                 probe=probe,
+                view=generations.views[int(items.view[item])],
                 probes_landing=int(counts[item]),
                 q_value=None if np.isnan(q_value_or_nan) else q_value_or_nan,
                 why=why if kind == "suspect" else "",
@@ -156,12 +164,16 @@ def _members(pool: Pool, groups: Groups, listed: NDArray[np.int64]) -> dict[int,
     return members
 
 
-def _nearest_other(pool: Pool, groups: Groups, items: ItemScores, listed: NDArray[np.int64]) -> NDArray[np.float64]:
+def _nearest_other(
+    pool: Pool, groups: Groups, items: ItemScores, generations: Queries, listed: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Similarity of listed items to their nearest other image, looked up where the contest did not need it."""
     nearest = items.nearest_other[listed]
     unknown = np.flatnonzero(np.isnan(nearest))
     if len(unknown):
-        nearest[unknown] = nearest_outside_group(items.row[listed[unknown]], pool.embeddings, groups.group).similarity
+        which = listed[unknown]
+        views = np.take(generations.views, items.view[which])
+        nearest[unknown] = nearest_other_image(pool, groups, items.row[which], views, generations.others)
     return nearest
 
 

@@ -2,7 +2,9 @@
 
 item i      a duplicate group of pool images
 S_i         max over generations g and images of the item of sim(g, image), kept with the pair that attains it
-margin r_i  S_i - max similarity of that image to any pool image outside its group
+view        what the generation was turned into where that was nearest: as it is, mirrored, a window of it
+margin r_i  S_i - max similarity of that image to any pool image outside its group; mirrored pool images count as well
+            where a mirrored generation gave S_i
 hit         r_i > 0: the generation is nearer to this image than any other real image is
 """
 
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 
 from auditor.copies.compete import settled
 from auditor.copies.groups import GroupClass, Groups
-from auditor.copies.margin import MOST_ROWS, examine_from_the_top
+from auditor.copies.margin import MOST_ROWS, examine_from_the_top, nearest_outside_group
 from auditor.copies.pool import Pool
+from auditor.copies.queries import Queries, RowViews, as_queries
+from auditor.encoders.views import ITS_OWN_INVERSE
 from auditor.search.exact import best_match
 
 
@@ -27,6 +31,7 @@ class ItemScores:
     score: NDArray[np.float64]  # S_i
     row: NDArray[np.int64]  # pool image that attains it; a training image wherever the item has one
     generation: NDArray[np.int64]  # generation that attains it
+    view: NDArray[np.int64]  # number of the view under which it does, 0 = as it is
     nearest_other: NDArray[np.float64]  # similarity of `row` to the nearest image outside the item; NaN = not examined
 
     @property
@@ -45,7 +50,7 @@ class ItemScores:
 def score_items(
     pool: Pool,
     groups: Groups,
-    queries: NDArray[np.float32],
+    queries: NDArray[np.float32] | Queries,
     competes: NDArray[np.bool_],
     *,
     alpha: float,
@@ -54,11 +59,13 @@ def score_items(
     """Scores of all items, and margins of as many from the top as can matter.
 
     Args:
-      queries: Unit vectors Float32[G D], the generations (or placebo images used as if generated).
+      queries: Unit vectors Float32[G D], the generations (or placebo images used as if generated), as they are; or
+        with their further views.
       competes: Bool[I]; only these decide when enough items were examined.
       most_rows: Items examined at most, whatever their labels.
     """
-    match = best_match(pool.embeddings, queries)
+    asked = as_queries(queries)
+    match = best_match(pool.embeddings, asked.vectors)
     row = _best_rows(pool, groups, match.similarity)
     score = match.similarity[row]
     order = np.lexsort((np.arange(len(row)), -score))  # ties by item number, which knows no labels
@@ -71,10 +78,36 @@ def score_items(
         is_hit = (score[order[: len(nearest)]] > nearest)[seen]
         return settled(is_training, is_hit, int(seen.sum()), n, m, alpha)
 
-    known = examine_from_the_top(row[order], pool.embeddings, groups.group, enough, most_rows=most_rows)
+    generation, view = asked.split(match.index[row])
+
+    def nearest(place: slice) -> NDArray[np.float64]:
+        which = order[place]
+        return nearest_other_image(pool, groups, row[which], np.take(asked.views, view[which]), asked.others)
+
+    known = examine_from_the_top(len(row), nearest, enough, most_rows=most_rows)
     nearest_other = np.full(len(row), np.nan)
     nearest_other[order[: len(known)]] = known
-    return ItemScores(score, row, match.index[row], nearest_other)
+    return ItemScores(score, row, generation, view, nearest_other)
+
+
+def nearest_other_image(
+    pool: Pool, groups: Groups, rows: NDArray[np.int64], views: NDArray[np.str_], others: RowViews | None
+) -> NDArray[np.float64]:
+    """Similarity of pool images to the nearest image outside their groups, Float64[Q].
+
+    Args:
+      views: [Q] view of the generation that each is held against. Where it is its own inverse (a mirror), that view of
+        the other images counts too: a generation of a garment that hangs the other way round is no copy of this one.
+      others: See :func:`auditor.copies.views.queries_of`.
+    """
+    found = nearest_outside_group(rows, pool.embeddings, groups.group).similarity
+    for name in sorted(ITS_OWN_INVERSE) if others else ():
+        which = np.flatnonzero(views == name)
+        if others and len(which):
+            turned = others(rows[which], name)
+            again = nearest_outside_group(rows[which], pool.embeddings, groups.group, queries=turned).similarity
+            found[which] = np.maximum(found[which], again)
+    return found
 
 
 def _best_rows(pool: Pool, groups: Groups, similarity: NDArray[np.float64]) -> NDArray[np.int64]:

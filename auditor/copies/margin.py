@@ -16,25 +16,24 @@ MOST_ROWS = 65_536  # a label-blind limit: items ranked below it are no hits, wh
 
 
 def examine_from_the_top(
-    rows: NDArray[np.int64],
-    embeddings: NDArray[np.float32],
-    group: NDArray[np.int64],
+    items: int,
+    nearest: Callable[[slice], NDArray[np.float64]],
     enough: Callable[[NDArray[np.float64]], bool],
     *,
     chunk_rows: int = CHUNK_ROWS,
     most_rows: int = MOST_ROWS,
 ) -> NDArray[np.float64]:
-    """Similarity of the nearest other image, Float64[K], of the first K <= len(rows) rows.
+    """Similarity of the nearest other image, Float64[K], of the first K <= items.
 
     Args:
-      rows: Int64[I] pool rows by falling score, ties in a label-blind order.
+      items: How many there are, by falling score, ties in a label-blind order.
+      nearest: The similarity of those in a slice of that order.
       enough: Asked after each chunk with what is known so far; True ends the search.
-      most_rows: No more rows than this are examined.
+      most_rows: No more items than this are examined.
     """
     known = np.empty(0)
-    for start in range(0, min(len(rows), most_rows), chunk_rows):
-        chunk = rows[start : min(start + chunk_rows, most_rows)]
-        known = np.concatenate([known, nearest_outside_group(chunk, embeddings, group).similarity])
+    for start in range(0, min(items, most_rows), chunk_rows):
+        known = np.concatenate([known, nearest(slice(start, min(start + chunk_rows, most_rows, items)))])
         if enough(known):
             break
     return known

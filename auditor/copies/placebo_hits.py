@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from auditor.copies.groups import GroupClass, Groups
 from auditor.copies.items import score_items
 from auditor.copies.pool import Pool
+from auditor.copies.queries import Queries, as_queries
 from auditor.search.exact import nearest_neighbours
 
 ROWS_PER_QUERY = 64  # items examined per query, label-blind: a query is nearest other image of about one item
@@ -31,7 +32,7 @@ def placebo_hits(
     pool: Pool,
     groups: Groups,
     competes: NDArray[np.bool_],
-    queries: NDArray[np.float32],
+    queries: NDArray[np.float32] | Queries,
     *,
     duplicate_threshold: float,
     alpha: float = 0.10,
@@ -43,16 +44,27 @@ def placebo_hits(
     come from one set, so they would favour the held-out side.
 
     Args:
-      queries: Unit vectors Float32[K D].
+      queries: The K placebo images under the views that generations are looked at in.
       groups, competes: As the decision found them.
     """
-    nearest = np.empty(0) if len(queries) == 0 else nearest_neighbours(queries, pool.embeddings, 1).similarity[:, 0]
-    used = np.ascontiguousarray(queries[nearest < duplicate_threshold])
+    asked = as_queries(queries)
+    used = asked.only(_nearest(pool, asked) < duplicate_threshold)
     is_training = (groups.kind == GroupClass.TRAINING)[competes]
     n, m = int(is_training.sum()), int((~is_training).sum())
     training_hits = holdout_hits = 0
-    if len(used):
-        items = score_items(pool, groups, used, competes, alpha=alpha, most_rows=ROWS_PER_QUERY * len(used))
+    if used.generations:
+        most_rows = ROWS_PER_QUERY * used.generations
+        items = score_items(pool, groups, used, competes, alpha=alpha, most_rows=most_rows)
         hits = items.is_hit[competes]
         training_hits, holdout_hits = int((hits & is_training).sum()), int((hits & ~is_training).sum())
-    return PlaceboHits(len(used), len(queries) - len(used), training_hits, holdout_hits, n, m)
+    duplicates = asked.generations - used.generations
+    return PlaceboHits(used.generations, duplicates, training_hits, holdout_hits, n, m)
+
+
+def _nearest(pool: Pool, queries: Queries) -> NDArray[np.float64]:
+    """Similarity of each query to its nearest pool image in its best view, Float64[K]."""
+    if queries.generations == 0:
+        return np.empty(0)
+    similarity = nearest_neighbours(queries.vectors, pool.embeddings, 1).similarity[:, 0]
+    best: NDArray[np.float64] = similarity.reshape(len(queries.views), -1).max(axis=0)
+    return best

@@ -46,6 +46,10 @@ class Planted(Protocol):
         """Per transformation the copies' unit vectors, Float32[P D], in the order of ``rows``."""
 
     @property
+    def views(self) -> Mapping[str, Mapping[str, NDArray[np.float32]]]:
+        """Per transformation the same copies under further views, Float32[P D] each; empty if none are looked at."""
+
+    @property
     def similarity(self) -> Mapping[str, NDArray[np.float64]]:
         """Per transformation each copy's similarity to its original, Float64[P]."""
 

@@ -14,6 +14,7 @@ from auditor.copies.items import ItemScores
 from auditor.copies.landing import Landing
 from auditor.copies.pool import Pool
 from auditor.copies.published import adaptive_ratio, data_copying_test, nearest_share, shares_above
+from auditor.copies.queries import Queries
 from auditor.copies.rates import copy_rate
 from auditor.stats.bounds import DEPTH
 from auditor.store.parts import Curve, Estimate
@@ -42,7 +43,7 @@ class Measured:
 
 def summarise(
     pool: Pool,
-    generations: NDArray[np.float32],
+    generations: Queries,
     found: Measured,
     *,
     encoder: str,
@@ -74,12 +75,12 @@ def summarise(
         suspects=int(tiers.is_suspect.sum()),
         lower_bound=reproduced_at_least(contest, level, found.resolving),
         floor=contest.floor,
-        copy_rate=copy_rate(int(landed.sum()), int(possible.sum()), len(generations), found.recall, level),
+        copy_rate=copy_rate(int(landed.sum()), int(possible.sum()), generations.generations, found.recall, level),
         planted_recall=found.recall,
         recall_by_transformation=found.recall_by_transformation,
-        uncalibrated=published_figures(pool, generations, landing, level),
+        uncalibrated=published_figures(pool, generations.vectors[: generations.generations], landing, level),
         scores=score_histogram(found.items, groups, found.competes),
-        evidence=list_evidence(pool, groups, found.items, contest, tiers, landing, evidence),
+        evidence=list_evidence(pool, groups, found.items, contest, tiers, landing, generations, evidence),
     )
 
 

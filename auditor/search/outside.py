@@ -21,22 +21,29 @@ class Nearest:
 
 
 def nearest_outside_group(
-    rows: NDArray[np.int64], embeddings: NDArray[np.float32], group: NDArray[np.int64]
+    rows: NDArray[np.int64],
+    embeddings: NDArray[np.float32],
+    group: NDArray[np.int64],
+    *,
+    queries: NDArray[np.float32] | None = None,
 ) -> Nearest:
     """Nearest pool image of each row that is no duplicate of it, training and held-out alike; exact, streamed.
 
     Args:
       rows: Int64[Q] pool rows.
-      embeddings: Float32[N D] unit rows of the pool, may be an ``np.memmap``.
+      embeddings: Float32[N D] unit rows of the pool, an ``np.memmap`` or shards.
       group: Int64[N] duplicate group of each pool row.
+      queries: Unit vectors Float32[Q D] that stand for the rows, such as their mirrored images; None = their own.
     """
+    asked = embeddings if queries is None else queries
     similarity, index = np.full(len(rows), NO_OTHER), np.full(len(rows), -1)
     # Among size + 1 neighbours one is outside the group. Queries are batched by size, so that a group of hundreds
     # does not make every search deep.
     depth = 2 ** np.ceil(np.log2(np.bincount(group)[group[rows]])).astype(np.int64) + 1
     for k in np.unique(depth):
         which = np.flatnonzero(depth == k)
-        found = nearest_neighbours(np.ascontiguousarray(embeddings[rows[which]]), embeddings, int(k))
+        own = rows[which] if queries is None else which
+        found = nearest_neighbours(np.ascontiguousarray(asked[own]), embeddings, int(k))
         outside = group[found.index] != group[rows[which]][:, None]
         column = outside.argmax(axis=1)
         some = outside[np.arange(len(which)), column]

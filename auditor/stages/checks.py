@@ -9,10 +9,7 @@ from auditor.copies.groups import GroupClass
 from auditor.copies.items import score_items
 from auditor.copies.placebo_hits import placebo_hits
 from auditor.copies.pool import Pool
-from auditor.stages.embed import Embedded, Vectors
-from auditor.stages.inputs import Inputs
-from auditor.stages.pool import rows_of
-from auditor.stages.slices import HeldOut
+from auditor.copies.queries import Queries
 from auditor.store.record import Check, Competition
 from auditor.validity.placebo import placebo_check
 
@@ -30,19 +27,17 @@ def resolving_check(competition: Competition) -> Check:
     )
 
 
-def placebo(
-    pool: Pool, decision: CopyDecision, embedded: Embedded, inputs: Inputs, held_out: HeldOut, config: AuditConfig
-) -> Check:
+def placebo(pool: Pool, decision: CopyDecision, queries: Queries, config: AuditConfig) -> Check:
     """Held-out images of the placebo slice in the place of generations."""
     hits = placebo_hits(
-        pool, decision.groups, decision.competes, embedded.holdout[rows_of(inputs.holdout, held_out.placebo)],
+        pool, decision.groups, decision.competes, queries,
         duplicate_threshold=decision.competition.duplicate_threshold, alpha=config.copies.alpha,
     )  # fmt: skip
-    name = embedded.name
+    name = decision.competition.encoder
     return placebo_check(name, hits.queries, hits.training_hits, hits.holdout_hits, hits.n, hits.m)
 
 
-def memorizer_check(pool: Pool, decision: CopyDecision, control: Vectors, config: AuditConfig) -> Check:
+def memorizer_check(pool: Pool, decision: CopyDecision, control: Queries, config: AuditConfig) -> Check:
     """The closed-form memorizer of the training set must be found out by the very competition that decides."""
     items = score_items(pool, decision.groups, control, decision.competes, alpha=config.copies.alpha)
     is_training = (decision.groups.kind == GroupClass.TRAINING)[decision.competes]
@@ -50,14 +45,14 @@ def memorizer_check(pool: Pool, decision: CopyDecision, control: Vectors, config
         items.score[decision.competes], items.is_hit[decision.competes], is_training,
         alpha=config.copies.alpha, level=config.copies.level,
     )  # fmt: skip
-    underpowered = contest.floor > len(control)
+    underpowered = contest.floor > control.generations
     status = "not tested" if underpowered else "passed" if contest.lower_bound > 0 else "failed"
     return Check(
         id="positive-control",
         title="The closed-form memorizer is found out",
         encoder=decision.competition.encoder,
         status=status,
-        statement=f"{len(control):,} generations of the training set's optimal denoiser led to "
+        statement=f"{control.generations:,} generations of the training set's optimal denoiser led to "
         f"{int(contest.certified.sum()):,} certified training images, of them at least {contest.lower_bound:,} copies.",
-        power=f"{len(control):,} generations; {contest.floor:,} training hits are the least that can be called.",
+        power=f"{control.generations:,} generations; {contest.floor:,} training hits are the least that can be called.",
     )

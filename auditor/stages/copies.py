@@ -14,6 +14,7 @@ from auditor.copies.decide import bound_at, decide
 from auditor.copies.pool import Pool
 from auditor.copies.verbatim import verbatim_copies
 from auditor.data import pixels_of
+from auditor.encoders.views import MIRROR, view
 from auditor.progress import Progress
 from auditor.regime.shares import significance
 from auditor.stages.checks import memorizer_check, placebo, resolving_check
@@ -22,6 +23,7 @@ from auditor.stages.generate import Generations, Made
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.pool import build_pool, plant_in
 from auditor.stages.slices import HeldOut
+from auditor.stages.views import placebo_queries, queries_for
 from auditor.store.digest import value_digest
 from auditor.store.parts import Estimate, Part
 from auditor.store.record import Check, Competition
@@ -85,17 +87,17 @@ def search_copies(
     seed: str,
 ) -> tuple[CopySearch, NDArray[np.int64]]:
     """The copy decision of one encoder with its placebo and positive controls; the duplicate group of each pool row."""
-    name = embedded.name
+    name, views = embedded.name, list(embedded.views)
     pool, everything = build_pool(run, inputs, embedded, held_out)
-    planted = plant_in(pool, inputs.train, inputs.holdout, embedded.encoder, seed)
+    planted = plant_in(pool, inputs.train, inputs.holdout, embedded.encoder, seed, views)
 
     def verbatim(rows: NDArray[np.int64], originals: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return compare_pixels(inputs.train, pool, generations, rows, originals)
+        return compare_pixels(inputs.train, pool, generations, rows, originals, mirrored=MIRROR in views)
 
+    asked = queries_for(pool, inputs, embedded, embedded.generations, embedded.views)
     decision = decide(
-        pool, embedded.generations, encoder=name, planted=planted, alpha=config.copies.alpha,
-        level=config.copies.level, split=config.data.split, evidence=config.copies.evidence, verbatim=verbatim,
-        everything=everything,
+        pool, asked, encoder=name, planted=planted, alpha=config.copies.alpha, level=config.copies.level,
+        split=config.data.split, evidence=config.copies.evidence, verbatim=verbatim, everything=everything,
     )  # fmt: skip
     competition = name_probes(decision.competition, generations)
     checks = [
@@ -103,21 +105,30 @@ def search_copies(
         planted_check(name, competition.planted_recall, competition.recall_by_transformation),
     ]
     if competition.resolving:
-        checks.append(placebo(pool, decision, embedded, inputs, held_out, config))
-        checks.append(memorizer_check(pool, decision, embedded.control, config))
+        checks.append(placebo(pool, decision, placebo_queries(pool, inputs, embedded, held_out), config))
+        control = queries_for(pool, inputs, embedded, embedded.control, embedded.control_views)
+        checks.append(memorizer_check(pool, decision, control, config))
     shared = bound_at(decision, 1 - significance(1))
     found = CopySearch(competition=competition, checks=checks, notes=decision.notes, shared_bound=shared)
     return found, decision.groups.group
 
 
 def compare_pixels(
-    train: Images, pool: Pool, generations: Generations, rows: NDArray[np.int64], originals: NDArray[np.int64]
+    train: Images,
+    pool: Pool,
+    generations: Generations,
+    rows: NDArray[np.int64],
+    originals: NDArray[np.int64],
+    *,
+    mirrored: bool = False,
 ) -> NDArray[np.bool_]:
-    """Which generations repeat which training images pixel by pixel, Bool[P]."""
+    """Which generations repeat which training images pixel by pixel, Bool[P]; as they are, or mirrored as well."""
     if len(rows) == 0:
         return np.zeros(0, np.bool_)
     made = np.stack([generations.pixels(int(row)) for row in rows])
-    return verbatim_copies(made, pixels_of(train.source, [pool.ids[row] for row in originals]))
+    real = pixels_of(train.source, [pool.ids[row] for row in originals])
+    same = verbatim_copies(made, real)
+    return same | verbatim_copies(view(made, MIRROR), real) if mirrored else same
 
 
 def name_probes(competition: Competition, generations: Generations) -> Competition:

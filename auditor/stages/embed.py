@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditor.encoders.base import Encoder, check_vectors
+from auditor.encoders.views import IDENTITY, view
 from auditor.indexing.stream import BATCH, embed_stream
 from auditor.progress import Progress
 from auditor.stages.generate import Generations, Made
@@ -31,10 +32,19 @@ class Embedded:
     holdout: Vectors
     generations: Vectors
     control: Vectors  # generations of the closed-form memorizer of the training set
+    views: Mapping[str, Vectors] = field(default_factory=dict)  # of the generations, beside the picture as it is
+    control_views: Mapping[str, Vectors] = field(default_factory=dict)
 
 
-def embed_everything(run: RunDirectory, inputs: Inputs, made: Made, show: Progress) -> list[Embedded]:
-    """All images of the audit under every encoder."""
+def embed_everything(
+    run: RunDirectory, inputs: Inputs, made: Made, views: Sequence[str], show: Progress
+) -> list[Embedded]:
+    """All images of the audit under every encoder; what was generated also under further views."""
+
+    def turned(name: str, kind: str, of: Generations, encoder: Encoder) -> dict[str, Vectors]:
+        stages = {one: f"{name}/{kind}/{one.replace(' ', '-')}" for one in views}
+        return {one: embed_generations(run, stages[one], of, made.key, encoder, show, one) for one in views}
+
     return [
         Embedded(
             name=name,
@@ -43,6 +53,8 @@ def embed_everything(run: RunDirectory, inputs: Inputs, made: Made, show: Progre
             holdout=embed_images(run, f"{name}/holdout", inputs.holdout, encoder, show),
             generations=embed_generations(run, f"{name}/generations", made.generations, made.key, encoder, show),
             control=embed_generations(run, f"{name}/memorizer", made.control, made.key, encoder, show),
+            views=turned(name, "generations", made.generations, encoder),
+            control_views=turned(name, "memorizer", made.control, encoder),
         )
         for name, encoder in named(inputs.encoders).items()
     ]
@@ -82,16 +94,28 @@ def embed_images(run: RunDirectory, stage: str, images: Images, encoder: Encoder
 
 
 def embed_generations(
-    run: RunDirectory, stage: str, generations: Generations, key: object, encoder: Encoder, show: Progress
+    run: RunDirectory,
+    stage: str,
+    generations: Generations,
+    key: object,
+    encoder: Encoder,
+    show: Progress,
+    turned: str = IDENTITY,
 ) -> Vectors:
-    """Embeddings of all generations in probe order, Float32[G D]; ``key`` is what determined the generations."""
-    spec = {"generations": key, "encoder": asdict(encoder.spec)}
+    """Embeddings of all generations in probe order, Float32[G D].
+
+    Args:
+      key: What determined the generations.
+      turned: The view that is embedded (:mod:`auditor.encoders.views`).
+    """
+    spec = {"generations": key, "encoder": asdict(encoder.spec), **({} if turned == IDENTITY else {"view": turned})}
 
     def compute() -> dict[str, Vectors]:
         with show.stage(f"embed {stage}", len(generations.probe), "image") as meter:
             vectors = []
             for pixels in generations.batches():
-                vectors.append(_checked(encoder, np.ascontiguousarray(pixels), ["a generation"] * len(pixels)))
+                pixels = np.ascontiguousarray(view(pixels, turned))
+                vectors.append(checked(encoder, pixels, ["a generation"] * len(pixels)))
                 meter(len(pixels))
         return {"vectors": np.concatenate(vectors)}
 
@@ -117,7 +141,8 @@ def join(run: RunDirectory, stage: str, blocks: Sequence[Vectors]) -> Vectors:
     return joined
 
 
-def _checked(encoder: Encoder, pixels: NDArray[np.uint8], ids: list[str]) -> Vectors:
+def checked(encoder: Encoder, pixels: NDArray[np.uint8], ids: list[str]) -> Vectors:
+    """One batch through an encoder; anything but unit vectors is refused."""
     vectors = encoder(pixels)
     check_vectors(vectors, ids, encoder)
     return vectors

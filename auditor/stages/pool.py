@@ -51,8 +51,10 @@ def build_pool(run: RunDirectory, inputs: Inputs, embedded: Embedded, held_out: 
     return everything.first(len(train_ids) + len(held_out.competition)), everything
 
 
-def plant_in(pool: Pool, train: Images, holdout: Images | None, encoder: Encoder, seed: str) -> PlantedCopies:
-    """Planted copies of a label-blind sample of the pool, whose rows come from these two sets."""
+def plant_in(
+    pool: Pool, train: Images, holdout: Images | None, encoder: Encoder, seed: str, views: Sequence[str] = ()
+) -> PlantedCopies:
+    """Planted copies of a label-blind sample of the pool, whose rows come from these two sets, and further views."""
     rows = sample_originals(pool.pixel_digest, seed)
     of_train = rows[rows < pool.training]
     of_holdout = rows[rows >= pool.training]
@@ -61,7 +63,7 @@ def plant_in(pool: Pool, train: Images, holdout: Images | None, encoder: Encoder
         for images, part in ((train, of_train), (holdout, of_holdout))
         if images is not None and len(part)
     ]
-    return embed_planted(rows, np.concatenate(parts), encoder, seed)
+    return embed_planted(rows, np.concatenate(parts), encoder, seed, views=views)
 
 
 def rows_of(images: Images, ids: Sequence[str]) -> NDArray[np.int64]:

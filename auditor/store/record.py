@@ -115,6 +115,7 @@ class CopyEvidence(Part):
     similarity: float  # best over generations, recomputed in float64
     margin: float  # similarity minus that of the nearest other pool item
     probe: int  # the probe that reached it
+    view: str = "identity"  # what its generation was turned into where it is nearest: "mirror", or a window's name
     probes_landing: int  # generations whose nearest pool item this is
     q_value: float | None
     why: str  # for a suspect: why it is not certified

@@ -6,14 +6,15 @@ the positive control: a search that misses them would miss real copies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditor.encoders.base import Encoder
+from auditor.encoders.views import view
 from auditor.probes import generator
 from auditor.store.parts import Estimate
 from auditor.store.record import Check
@@ -31,6 +32,7 @@ class PlantedCopies:
     rows: NDArray[np.int64]  # [P] pool rows of the originals
     embeddings: Mapping[str, NDArray[np.float32]]  # per transformation [P D]
     similarity: Mapping[str, NDArray[np.float64]]  # per transformation [P], copy to original
+    views: Mapping[str, Mapping[str, NDArray[np.float32]]] = field(default_factory=dict)  # per transformation and view
 
 
 def sample_originals(pixel_digest: NDArray[Any], seed: str, count: int = ORIGINALS) -> NDArray[np.int64]:
@@ -54,6 +56,7 @@ def embed_planted(
     encoder: Encoder,
     seed: str,
     transformations: Mapping[str, Transformation] | None = None,
+    views: Sequence[str] = (),
 ) -> PlantedCopies:
     """Planted copies under an encoder.
 
@@ -61,12 +64,17 @@ def embed_planted(
       rows: Int64[P] from :func:`sample_originals`.
       pixels: UInt8[P C H W] of those rows.
       transformations: Default: those that fit the encoder's name.
+      views: Further views that generations, and so planted copies, are looked at in.
     """
     chosen = transformations_for(encoder.spec.name) if transformations is None else transformations
     originals = _embed(pixels, encoder).astype(np.float64)
-    embeddings = {name: _embed(copies, encoder) for name, copies in plant(pixels, chosen, seed).items()}
+    planted = plant(pixels, chosen, seed)
+    embeddings = {name: _embed(copies, encoder) for name, copies in planted.items()}
     similarity = {name: np.einsum("pd,pd->p", originals, copies) for name, copies in embeddings.items()}
-    return PlantedCopies(rows, embeddings, similarity)
+    further = {
+        name: {turned: _embed(view(copies, turned), encoder) for turned in views} for name, copies in planted.items()
+    }
+    return PlantedCopies(rows, embeddings, similarity, further)
 
 
 def planted_check(encoder: str, recall: Estimate, by_transformation: Mapping[str, float]) -> Check:

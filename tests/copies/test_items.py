@@ -67,13 +67,16 @@ def test_chunks_stop_when_enough_is_known_and_at_the_limit() -> None:
     rows = np.arange(250)
     seen: list[int] = []
 
+    def nearest(place: slice) -> np.ndarray:
+        return nearest_outside_group(rows[place], pool.embeddings, groups.group).similarity
+
     def enough(known: np.ndarray) -> bool:
         seen.append(len(known))
         return len(known) >= 60
 
-    known = examine_from_the_top(rows, pool.embeddings, groups.group, enough, chunk_rows=25)
+    known = examine_from_the_top(250, nearest, enough, chunk_rows=25)
     assert seen == [25, 50, 75]
-    whole = examine_from_the_top(rows, pool.embeddings, groups.group, lambda _: False, chunk_rows=40, most_rows=100)
+    whole = examine_from_the_top(250, nearest, lambda _: False, chunk_rows=40, most_rows=100)
     assert len(whole) == 100
     assert known == pytest.approx(whole[:75], abs=CLOSE)
 
