@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from auditor.audit import judge_run, read_record, run
     from auditor.canaries.make import make_canaries
+    from auditor.cliques import CliquesConfig, find_cliques, read_cliques
     from auditor.comparing import compare, read_compared
     from auditor.comparison_config import ComparisonConfig, read_comparison
     from auditor.config import AuditConfig, EncoderConfig, read_config
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from auditor.store.record import Record
 
 __all__ = [
-    "AuditConfig", "Comparison", "ComparisonConfig", "Policy", "Record", "compare", "judge", "judge_run",
-    "make_canaries", "plan", "read_compared", "read_comparison", "read_config", "read_policy", "read_record", "run",
-    "split",
+    "AuditConfig", "CliquesConfig", "Comparison", "ComparisonConfig", "Policy", "Record", "compare", "find_cliques",
+    "judge", "judge_run", "make_canaries", "plan", "read_cliques", "read_compared", "read_comparison", "read_config",
+    "read_policy", "read_record", "run", "split",
     "EncoderConfig", "IndexInfo", "add_to_index", "build_index", "index_info", "merge_indexes", "verify_index",
 ]  # fmt: skip
 
@@ -40,6 +41,7 @@ _HOME = {
     "make_canaries": "auditor.canaries.make", "plan": "auditor.planning", "split": "auditor.splitting",
     "Comparison": "auditor.store.comparison", "ComparisonConfig": "auditor.comparison_config",
     "read_comparison": "auditor.comparison_config",
+    "CliquesConfig": "auditor.cliques", "find_cliques": "auditor.cliques", "read_cliques": "auditor.cliques",
     "compare": "auditor.comparing", "read_compared": "auditor.comparing",
     "run": "auditor.audit", "judge_run": "auditor.audit", "read_record": "auditor.audit",
 }  # fmt: skip

@@ -18,6 +18,7 @@ from auditor.policy import DEFAULT_NAME, Policy, copies_rule, judge, membership_
 from auditor.progress import Progress, Silent
 from auditor.report import render
 from auditor.stages.canaries import measure_canaries
+from auditor.stages.cliques import measure_cliques
 from auditor.stages.copies import search_every_encoder
 from auditor.stages.embed import embed_everything
 from auditor.stages.environment import environment
@@ -71,6 +72,7 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
     tested = test_membership(results, inputs, embedded[0], searches, held_out, config, seed, show)
     found = measure_canaries(results, inputs, embedded[0], searches[0], tested.membership, config, seed, show)
 
+    cliques = measure_cliques(results, inputs, made, embedded, searches, held_out, config, show)
     regime = regime_of(results, inputs, made, embedded, searches, held_out, config, seed, show)
     notes = [f"{search.competition.encoder}: {note}" for search in searches for note in search.notes]
     checks = holm_checks([check for search in searches for check in search.checks] + tested.checks)
@@ -94,6 +96,7 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
         regime=of_one_origin(regime, checks),
         canaries=found,
         index=inputs.train.index.describe() if inputs.train.index else None,
+        cliques=cliques,
         copies_outcome=copies_rule(competitions, policy),
         membership_outcome=membership_rule(tested.membership, policy, checks, asked=config.membership.enabled),
         not_tested=not_tested(tested.membership) + notes + tested.notes,

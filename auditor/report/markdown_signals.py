@@ -4,21 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auditor.report import agreement, canaries, exposure, regime, story
+from auditor.report import agreement, canaries, cliques, exposure, regime, story
 from auditor.report.markdown_text import escape, table
 from auditor.report.membership import footing
 from auditor.store.canaries import CanaryAudit
+from auditor.store.cliques import CliqueSearch
 from auditor.store.membership import Membership
 from auditor.store.record import Record
 from auditor.store.wording import attack_name
 
 
 def signals(record: Record) -> Iterator[str]:
-    """Membership, canaries and regime, and whether they agree with the copies."""
+    """Cliques, membership, canaries and regime, and whether they agree with the copies."""
+    yield from _cliques(record.cliques)
     yield from _membership(record.membership)
     yield from _canaries(record.canaries)
     yield from _regime(record)
     yield from _agreement(record)
+
+
+def _cliques(searches: list[CliqueSearch]) -> Iterator[str]:
+    if not searches:
+        return
+    yield "## Pictures that come back from independent noise"
+    yield ""
+    yield escape(cliques.cliques_sentence(searches))
+    yield ""
+    yield f"{escape(cliques.QUESTION)} {escape(cliques.MEANING)}"
+    yield ""
+    yield from table(cliques.HEADER, cliques.search_rows(searches))
+    told = cliques.first_scored(searches)
+    if told is not None and told.cliques:
+        yield from (f"- {escape(line)}" for line, _ in cliques.clique_rows(told))
+        yield ""
+    yield from (line for sentence in cliques.notes(searches) for line in (escape(sentence), ""))
 
 
 def _membership(membership: Membership | None) -> Iterator[str]:

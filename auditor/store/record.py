@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from auditor.store.canaries import CanaryAudit
+from auditor.store.cliques import CliqueSearch
 from auditor.store.membership import Membership
 from auditor.store.parts import Curve, Estimate, Outcome, Outcomed, Part
 from auditor.store.regime import CheckpointRegime
@@ -195,6 +196,7 @@ class Record(Part):
     regime: CheckpointRegime | None = None  # None where it was not asked for
     canaries: CanaryAudit | None = None  # None where no ledger was given
     index: IndexUsed | None = None  # None where the audit embedded the training set itself
+    cliques: list[CliqueSearch] = []  # pictures that come back: patched pixels first, then every encoder
     copies_outcome: Outcomed
     membership_outcome: Outcomed
     not_tested: list[str]  # what this audit says nothing about

@@ -86,6 +86,8 @@ class Sheet:
 
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str | None]]]
+    caption: str = "Rows: probes. Columns: checkpoints and memorizers. Pictures of few pixels are drawn as squares."
+    of: str = "Probe"  # what a row is
 
 
 @dataclass(frozen=True)

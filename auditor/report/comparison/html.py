@@ -61,7 +61,7 @@ def html(comparison: Comparison, run_dir: Path, *, images: Images = "full") -> s
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     head = story.headline(comparison)
     return (
-        _environment()
+        environment()
         .get_template("comparison.html.j2")
         .render(
             comparison=comparison,
@@ -70,14 +70,14 @@ def html(comparison: Comparison, run_dir: Path, *, images: Images = "full") -> s
             look=MARKS[head.gravest] if head.gravest else UNJUDGED,
             verdicts=[(v, story.verdict_sentence(comparison, v)) for v in story.decisive_regimes(comparison)],
             sections=sections(comparison),
-            sheet=_sheet(run_dir) if images == "full" else None,
+            sheet=filled_sheet(run_dir) if images == "full" else None,
             style=style,
             style_hash=f"sha256-{digest}",
         )
     )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """Where the templates are, with everything escaped that is not markup made here."""
     environment = templates()
     environment.filters |= {
@@ -90,7 +90,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _sheet(run_dir: Path) -> Callable[[Sheet], dict[str, Any]]:
+def filled_sheet(run_dir: Path) -> Callable[[Sheet], dict[str, Any]]:
     """Fills a sheet with pictures, and counts the reasons for those that are not there."""
 
     def fill(sheet: Sheet) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def markdown(comparison: Comparison, *, images: Images = "full") -> str:
     """
     lines = [*_headline(comparison)]
     for section in sections(comparison):
-        lines.extend(_section(section, images))
+        lines.extend(section_lines(section, images))
     return "\n".join(lines)
 
 
@@ -53,7 +53,8 @@ def _headline(comparison: Comparison) -> Iterator[str]:
     yield ""
 
 
-def _section(section: Section, images: Images) -> Iterator[str]:
+def section_lines(section: Section, images: Images) -> Iterator[str]:
+    """A section's lines; one of pictures is left out where none are wanted."""
     if images == "none" and any(isinstance(block, Sheet) for block in section.blocks):
         return
     yield f"## {section.title}"
