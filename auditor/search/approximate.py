@@ -11,48 +11,32 @@ conclude that nothing is there (``search.min_recall``).
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
 
-from auditor.errors import ConfigError, DataError
+from auditor.errors import AuditError, ConfigError, DataError
 from auditor.probes import generator
 from auditor.progress import Progress, Silent
-from auditor.search.choice import LEAST_PER_CODEBOOK, choose_factory, parse_factory
+from auditor.search.choice import LEAST_PER_CODEBOOK, Factory, choose_factory, parse_factory
 from auditor.search.exact import BLOCK_ROWS, Neighbours, nearest_neighbours, ranked
 from auditor.search.index import check_comparable, inner_products, unit_blocks
 from auditor.search.lists import inverted, new_index, read_lists, write_lists
+from auditor.search.manifest import MANIFEST, Manifest, read_manifest
 from auditor.search.rows import Rows
+from auditor.store.atomic import partial_of
 from auditor.store.digest import file_digest
-from auditor.store.parts import Estimate, Part
+from auditor.store.parts import Estimate
 from auditor.store.run_directory import write_json
 
-MANIFEST = "approximate.json"
 AUTO = "auto"
 MEMORY_BYTES = 8 * 2**30
 PROBED = 64  # one list in so many is searched, at least LEAST_PROBES of them
 LEAST_PROBES = 16
 RERANKED, LEAST_RERANKED = 10, 128  # candidates per neighbour wanted that float64 ranks, and at least
-
-
-class Manifest(Part):
-    """What an index is, and the digests of its files."""
-
-    format: Annotated[int, Field(ge=1, le=1)] = 1
-    factory: str
-    rows: Annotated[int, Field(ge=1)]
-    dim: Annotated[int, Field(ge=1)]
-    source: str  # what the embeddings are: a digest given by whoever made them
-    seed: str
-    training_rows: int
-    probes: Annotated[int, Field(ge=0)]  # lists that a query searches; 0 for Flat
-    files: dict[str, str]  # SHA-256 by name
-    recall: dict[int, Estimate] = {}  # by k
 
 
 class ApproximateIndex:
@@ -160,6 +144,7 @@ def build_approximate(
     Raises:
       ConfigError: The folder exists, the factory is none of ours, or the budget is too small.
       DataError: Not float32 unit vectors.
+      AuditError: The disk is full, or cannot be written.
     """
     check_comparable(vectors=vectors)
     if len(vectors) == 0:
@@ -173,27 +158,42 @@ def build_approximate(
         raise ConfigError("index factory", chosen.text, expected, "Leave it at auto, or use Flat: exact search.")
     least = max(chosen.lists, LEAST_PER_CODEBOOK if "PQ" in chosen.text else 0)
     training = max(least, min(chosen.training_rows(rows), memory_bytes // 2 // (4 * dim)))
-    partial = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a build that was killed
-    (partial / "lists").mkdir(parents=True)
-    index, files = None, []
-    if chosen.lists:
-        index = new_index(chosen, dim)
-        sample = np.sort(generator(seed, "approximate").choice(rows, training, replace=False))
-        index.train(np.ascontiguousarray(vectors[sample]))
-        with (show or Silent()).stage("index", rows, "row") as meter:
-            for _, block in unit_blocks(vectors, BLOCK_ROWS, "vectors"):
-                index.add(block)
-                meter(len(block))
-        files = write_lists(index, partial / "lists")
+    index = _trained(chosen, vectors, training, seed, show or Silent()) if chosen.lists else None
     manifest = Manifest(
-        factory=chosen.text, rows=rows, dim=dim, source=source, seed=seed, training_rows=training if files else 0,
-        probes=min(chosen.lists, probes or max(LEAST_PROBES, chosen.lists // PROBED)),
-        files={path.name: file_digest(path) for path in files},
+        factory=chosen.text, rows=rows, dim=dim, source=source, seed=seed, training_rows=training if index else 0,
+        probes=min(chosen.lists, probes or max(LEAST_PROBES, chosen.lists // PROBED)), files={},
     )  # fmt: skip
-    write_json(partial / MANIFEST, manifest.model_dump(mode="json"))
-    partial.rename(folder)
-    return ApproximateIndex(folder, manifest, vectors, index)
+    return ApproximateIndex(folder, _written(folder, index, manifest), vectors, index)
+
+
+def _trained(factory: Factory, vectors: Rows, training: int, seed: str, show: Progress) -> Any:
+    """A FAISS index that holds every row."""
+    index = new_index(factory, vectors.shape[1])
+    sample = np.sort(generator(seed, "approximate").choice(len(vectors), training, replace=False))
+    index.train(np.ascontiguousarray(vectors[sample]))
+    with show.stage("index", len(vectors), "row") as meter:
+        for _, block in unit_blocks(vectors, BLOCK_ROWS, "vectors"):
+            index.add(block)
+            meter(len(block))
+    return index
+
+
+def _written(folder: Path, index: Any, manifest: Manifest) -> Manifest:
+    """Put an index's files and manifest, completed with their digests, into a folder that appears whole."""
+    partial = partial_of(folder)
+    try:
+        (partial / "lists").mkdir(parents=True)
+        files = [] if index is None else write_lists(index, partial / "lists")
+        manifest = manifest.model_copy(update={"files": {path.name: file_digest(path) for path in files}})
+        write_json(partial / MANIFEST, manifest.model_dump(mode="json"))
+        partial.rename(folder)
+    except OSError as error:
+        got = error.strerror or type(error).__name__
+        remedy = "Free some space or name another folder, and build again."
+        raise AuditError(str(folder), got, "a folder that can be written", remedy) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
 
 
 def open_approximate(folder: Path, vectors: Rows, *, source: str) -> ApproximateIndex:
@@ -225,19 +225,3 @@ def open_approximate(folder: Path, vectors: Rows, *, source: str) -> Approximate
         raise DataError(str(folder), f"files it does not list: {extra}", "only its own", "Build the index again.")
     index = read_lists(factory, manifest.dim, manifest.rows, folder / "lists") if factory.lists else None
     return ApproximateIndex(folder, manifest, vectors, index)
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """An index's manifest.
-
-    Raises:
-      ConfigError: None there.
-      DataError: Damaged.
-    """
-    file = folder / MANIFEST
-    if not file.is_file():
-        raise ConfigError("approximate index", folder, f"a folder with {MANIFEST}", "Build the index first.")
-    try:
-        return Manifest.model_validate(json.loads(file.read_bytes()))
-    except (ValueError, RecursionError, ValidationError) as error:
-        raise DataError(str(file), "damaged content", "an index's manifest", "Build the index again.") from error

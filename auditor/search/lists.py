@@ -13,6 +13,7 @@ arrays without pickles carry numbers. What is kept, per index of L lists over n 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +102,18 @@ def _codebook(ivf: Any) -> Any:
 
 
 def _write_rows(lists: Any, sizes: NDArray[np.int64], code_bytes: int, folder: Path) -> None:
+    """ids.npy and codes.npy, list by list. Not through memory maps: on a full disk these end the process."""
     faiss, total = import_faiss(), int(sizes.sum())
-    ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", np.int64, (total,))
-    codes = np.lib.format.open_memmap(folder / "codes.npy", "w+", np.uint8, (total, code_bytes))
-    begin = 0
-    for number, size in enumerate(sizes.tolist()):
-        if size:
-            ids[begin : begin + size] = faiss.rev_swig_ptr(lists.get_ids(number), size)
-            flat = faiss.rev_swig_ptr(lists.get_codes(number), size * code_bytes)
-            codes[begin : begin + size] = flat.reshape(size, code_bytes)
-        begin += size
-    ids.flush()
-    codes.flush()
+    with (folder / "ids.npy").open("wb") as ids, (folder / "codes.npy").open("wb") as codes:
+        for file, descr, shape in ((ids, "<i8", (total,)), (codes, "|u1", (total, code_bytes))):
+            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+        for number, size in enumerate(sizes.tolist()):
+            if size:
+                ids.write(faiss.rev_swig_ptr(lists.get_ids(number), size).tobytes())
+                codes.write(faiss.rev_swig_ptr(lists.get_codes(number), size * code_bytes).tobytes())
+        for file in (ids, codes):
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _check(parts: dict[str, NDArray[Any]], ivf: Any, index: Any, rows: int, folder: Path) -> None:

@@ -15,8 +15,8 @@ from auditor.errors import ConfigError, DataError
 from auditor.indexing import IndexInfo, add_to_index, index_info
 from auditor.indexing.approximate import build_lookup, index_ids, index_vectors, open_lookup
 from auditor.indexing.read import read_embeddings, read_rows
-from auditor.search.approximate import MANIFEST
 from auditor.search.exact import nearest_neighbours
+from auditor.search.manifest import MANIFEST
 from tests.indexing.pictures import write_pictures
 
 Build = Callable[..., IndexInfo]

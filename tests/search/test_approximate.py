@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from auditor.errors import ConfigError, DataError
+from auditor.errors import AuditError, ConfigError, DataError
 from auditor.policy import Policy, recall_rule
-from auditor.search.approximate import MANIFEST, ApproximateIndex, build_approximate, open_approximate
+from auditor.search.approximate import ApproximateIndex, build_approximate, open_approximate
 from auditor.search.exact import nearest_neighbours
+from auditor.search.manifest import MANIFEST
 from auditor.search.recall import measure_recall
 from auditor.search.rows import Stacked
 
@@ -214,7 +217,21 @@ def test_what_cannot_be_built_is_refused_and_leaves_nothing(tmp_path: Path, clus
     wrong[9_000] = np.nan
     with pytest.raises(DataError, match="9000"):
         build_approximate(tmp_path / "index", wrong, source="s", factory="IVF8,Flat")
-    assert not (tmp_path / "index").exists()
-    build_approximate(tmp_path / "index", clustered, source="s", factory="IVF8,Flat")  # over what the last one left
+    assert list(tmp_path.iterdir()) == []
+    build_approximate(tmp_path / "index", clustered, source="s", factory="IVF8,Flat")
     with pytest.raises(ConfigError, match="nothing is"):
         build_approximate(tmp_path / "index", clustered, source="s", factory="IVF8,Flat")
+
+
+def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, clustered: np.ndarray) -> None:
+    # files of this process may take 200,000 bytes: the codes take 1.3 MB
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(AuditError, match="can be written"):
+            build_approximate(tmp_path / "index", clustered, source="s", factory="IVF32,Flat")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
