@@ -172,11 +172,11 @@ def show(found: IndexInfo) -> None:
     shape = found.shape
     lines = [
         ("index", found.path),
-        ("digest", found.digest or f"none before it is complete: {len(found.missing)} partitions are missing"),
+        ("digest", found.digest or f"none before it is complete: {len(found.missing)} partitions missing"),
         ("encoder", f"{found.encoder.name}: {found.encoder.detail}; {found.encoder.dim} dimensions"),
         ("images as", f"{shape.channels} x {shape.height} x {shape.width}{', resized' if shape.resize else ''}"),
         *(("source", source) for source in found.sources),
-        ("images", f"{found.images:,} of {found.planned:,} in {found.partitions:,} partitions"),
+        ("images", f"{found.images:,} of {found.planned:,}, partitions: {found.partitions:,}"),
     ]
     if found.unreadable:
         name, reason = found.unreadable_first[0]

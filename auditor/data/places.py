@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from auditor.errors import ConfigError, DataError
 # What a file system's own library is called, where fsspec names it as a module only.
 LIBRARIES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs",
-    "http": "aiohttp", "https": "aiohttp", "sftp": "paramiko", "ssh": "paramiko", "hf": "huggingface_hub",
+    "http": "aiohttp requests", "https": "aiohttp requests", "sftp": "paramiko", "ssh": "paramiko",
+    "hf": "huggingface_hub",
 }  # fmt: skip
 STATE_KEYS = ("size", "ETag", "etag", "md5", "CRC", "mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -30,44 +32,45 @@ class RemotePath:
     """A file or folder of an fsspec file system; compare :class:`pathlib.Path`, whose methods these are."""
 
     url: str  # as the user gave it, of the root; what lies below is told by ``path``
-    path: PurePosixPath
-    root: PurePosixPath
+    path: str  # as the file system writes it: http keeps the whole address there
+    root: str
     fs: Any = field(repr=False, compare=False)
     info: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)  # from a listing
 
     def __str__(self) -> str:
         if self.path == self.root:
             return self.url
-        below = self.path.relative_to(self.root)
+        below = self.path.removeprefix(self.root).lstrip("/")
         return f"{below} of {self.url}" if "::" in self.url else f"{self.url.rstrip('/')}/{below}"
 
     @property
     def name(self) -> str:
         """Last component."""
-        return self.path.name
+        return PurePosixPath(self.path).name
 
     @property
     def stem(self) -> str:
         """The name without its extension."""
-        return self.path.stem
+        return PurePosixPath(self.path).stem
 
     @property
     def suffix(self) -> str:
         """The extension, with its dot."""
-        return self.path.suffix
+        return PurePosixPath(self.path).suffix
 
     @property
     def parent(self) -> RemotePath:
         """The folder that it lies in."""
-        return RemotePath(self.url, self.path.parent, self.root, self.fs)
+        folder = self.path.rstrip("/").rpartition("/")[0]
+        return RemotePath(self.url, folder, self.root, self.fs)
 
     def with_suffix(self, suffix: str) -> RemotePath:
         """The neighbour of another extension, which need not exist."""
-        return RemotePath(self.url, self.path.with_suffix(suffix), self.root, self.fs)
+        return RemotePath(self.url, self.path.removesuffix(self.suffix) + suffix, self.root, self.fs)
 
     def relative_to(self, other: RemotePath) -> PurePosixPath:
-        """The way from ``other`` to here."""
-        return self.path.relative_to(other.path)
+        """The way from ``other``, which lies above, to here."""
+        return PurePosixPath(self.path.removeprefix(other.path).lstrip("/"))
 
     def exists(self) -> bool:
         """Whether there is a file or folder; fsspec's own answer is no where the network fails."""
@@ -85,26 +88,22 @@ class RemotePath:
         """The file's content, read in blocks as they are asked for."""
         with reaching(self):
             if "memory" in self.fs.protocol:  # it has one handle a file, with one position, for everybody
-                return io.BytesIO(self.fs.cat_file(str(self.path)))
-            stream: IO[bytes] = self.fs.open(str(self.path), mode)
+                return io.BytesIO(self.fs.cat_file(self.path))
+            stream: IO[bytes] = self.fs.open(self.path, mode)
             return stream
 
     def read_bytes(self) -> bytes:
         """The whole file."""
         with reaching(self):
-            content: bytes = self.fs.cat_file(str(self.path))
+            content: bytes = self.fs.cat_file(self.path)
             return content
 
     def files(self) -> list[RemotePath]:
         """Files below a folder in sorted order, without hidden ones."""
         with reaching(self):
-            found = self.fs.find(str(self.path), detail=True)
-        below = {PurePosixPath(path): info for path, info in found.items()}
-        return [
-            RemotePath(self.url, path, self.root, self.fs, below[path])
-            for path in sorted(below)
-            if not any(part.startswith(".") for part in path.relative_to(self.path).parts)
-        ]
+            found = self.fs.find(self.path, detail=True)
+        files = [RemotePath(self.url, path, self.root, self.fs, found[path]) for path in sorted(found)]
+        return [file for file in files if not any(part.startswith(".") for part in file.relative_to(self).parts)]
 
     def state(self) -> list[str]:
         """What tells one version of a file from another, as far as the file system says."""
@@ -125,7 +124,7 @@ class RemotePath:
                 return None
 
     def _info(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.info or self.fs.info(str(self.path))
+        found: Mapping[str, Any] = self.info or self.fs.info(self.path)
         return found
 
 
@@ -148,18 +147,16 @@ def place_of(text: Path | str) -> Place:
         import fsspec
     except ImportError as error:
         raise ConfigError(text, "fsspec is not installed", "fsspec", "Run pip install fsspec.") from error
-    kind = text.partition(":")[0]
     try:
         fs, root = fsspec.core.url_to_fs(text)
     except ImportError as error:
-        got, library = (str(error).splitlines() or ["a missing library"])[0][:200], LIBRARIES.get(kind, kind)
-        remedy = f"Run pip install {library}, or copy the images to a disk."
-        raise ConfigError(text, got, f"the library that opens {kind}://", remedy) from error
+        known = [LIBRARIES[kind] for kind in re.split("::|://", text) if kind in LIBRARIES]
+        remedy = f"{f'Run pip install {known[0]}' if known else 'Install it'}, or copy the images to a disk."
+        raise ConfigError(text, _first_line(error), "the library that opens it", remedy) from error
     except Exception as error:  # every file system raises its own, of addresses, credentials and networks
         got, expected = _first_line(error), "an address that fsspec can open"
         raise ConfigError(text, got, expected, "Correct it, or copy the images to a disk.") from error
-    path = PurePosixPath(root)
-    return RemotePath(text, path, path, fs)
+    return RemotePath(text, root, root, fs)
 
 
 def is_url(text: str) -> bool:

@@ -77,6 +77,7 @@ def build_index(
     """
     out = Path(out)
     refuse_foreign(out)
+    refuse_inside(out, source)
     config = placed(encoder or EncoderConfig(name="pixel"))
     geometry = Geometry(channels, *size, resize)
     opened = open_source(at(source), geometry, id_column=id_column, image_column=image_column, workers=workers)
@@ -208,6 +209,13 @@ def make(
         remedy = "The others stay; the same command tries these again."
         raise AuditError(f"index {folder}", got, "every partition", remedy)
     return index_info(folder)
+
+
+def refuse_inside(out: Path, source: Path | str) -> None:
+    """Raise ConfigError if an index would lie in the folder that it is made of: its files would be taken for images."""
+    if Path(source).resolve() in [out.resolve(), *out.resolve().parents]:
+        expected = "a folder outside the images"
+        raise ConfigError("index", f"{out}, which lies in {source}", expected, "Name another folder with --out.")
 
 
 def placed(config: EncoderConfig) -> EncoderConfig:

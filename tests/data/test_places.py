@@ -107,6 +107,8 @@ def test_a_missing_library_is_named(grey: Geometry, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)  # as where it is not installed
     with pytest.raises(ConfigError, match=r"Run pip install s3fs"):
         open_source("s3://bucket/images", grey)
+    with pytest.raises(ConfigError, match=r"Run pip install s3fs"):
+        open_source("zip://images::s3://bucket/a.zip", grey)
 
 
 def test_a_network_that_fails_is_one_line(grey: Geometry) -> None:

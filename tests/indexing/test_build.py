@@ -88,7 +88,7 @@ def test_a_shard_makes_its_own_partitions(pictures: Path, tmp_path: Path, capsys
     arguments += ["--channels", "3", "--partition-size", "16"]
     assert main([*arguments, "--shard", "1/2"]) == 0
     assert index_info(tmp_path / "index").missing == ["00000", "00002", "00004"]
-    assert "none before it is complete: 3 partitions are missing" in capsys.readouterr().out
+    assert "none before it is complete: 3 partitions missing" in capsys.readouterr().out
     for option, told in (
         ("--shard=2/2", "i/n with 0 <= i < n"),
         ("--shard=one", "I/N"),
@@ -141,6 +141,9 @@ def test_another_index_or_other_files_are_not_overwritten(build: Build, pictures
     (tmp_path / "mine" / "file").touch()
     with pytest.raises(ConfigError, match="expected an empty folder or an earlier index"):
         build(pictures, tmp_path / "mine")
+    for inside in (pictures, pictures / "deep" / "index"):
+        with pytest.raises(ConfigError, match="expected a folder outside the images"):
+            build(pictures, inside)
 
 
 def test_a_source_that_changes_under_the_workers_is_an_error(build: Build, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_the_commands_as_a_user_gives_them(pictures: Path, tmp_path: Path, capsy
     options = ["--size", "12x10", "--channels", "3", "--partition-size", "16", "--decode-workers", "2"]
     assert main(["index", "build", str(pictures), "--out", out, *options]) == 0
     told = capsys.readouterr().out
-    assert "67 of 70 in 5 partitions" in told and "3 (first: 0005: not PNG, JPEG or WEBP)" in told
+    assert "67 of 70, partitions: 5" in told and "3 (first: 0005: not PNG, JPEG or WEBP)" in told
     assert main(["index", "info", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 67
     assert main(["index", "build", str(tmp_path / "absent"), "--out", out, *options]) == 4
