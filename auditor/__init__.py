@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from auditor.comparison_config import ComparisonConfig, read_comparison
     from auditor.config import AuditConfig, EncoderConfig, read_config
     from auditor.indexing import IndexInfo, add_to_index, build_index, index_info, merge_indexes, verify_index
+    from auditor.looking_up import lookup
     from auditor.planning import plan
     from auditor.policy import Policy, judge, read_policy
     from auditor.splitting import split
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditConfig", "CliquesConfig", "Comparison", "ComparisonConfig", "Policy", "Record", "compare", "find_cliques",
-    "judge", "judge_run", "make_canaries", "plan", "read_cliques", "read_compared", "read_comparison", "read_config",
-    "read_policy", "read_record", "run", "split",
+    "judge", "judge_run", "lookup", "make_canaries", "plan", "read_cliques", "read_compared", "read_comparison",
+    "read_config", "read_policy", "read_record", "run", "split",
     "EncoderConfig", "IndexInfo", "add_to_index", "build_index", "index_info", "merge_indexes", "verify_index",
 ]  # fmt: skip
 
@@ -43,6 +44,7 @@ _HOME = {
     "read_comparison": "auditor.comparison_config",
     "CliquesConfig": "auditor.cliques", "find_cliques": "auditor.cliques", "read_cliques": "auditor.cliques",
     "compare": "auditor.comparing", "read_compared": "auditor.comparing",
+    "lookup": "auditor.looking_up",
     "run": "auditor.audit", "judge_run": "auditor.audit", "read_record": "auditor.audit",
 }  # fmt: skip
 
