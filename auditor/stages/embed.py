@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.encoders.base import Encoder, check_vectors
-from auditor.encoders.views import IDENTITY, view
-from auditor.indexing.stream import BATCH, embed_stream
+from auditor.encoders.base import Encoder
+from auditor.encoders.views import IDENTITY
 from auditor.progress import Progress
-from auditor.stages.generate import Generations, Made
+from auditor.stages.embedding import checked, embedding_pieces, generation_pieces, image_pieces, named, view_stage
+from auditor.stages.generate import Generations, Made, parts_again
 from auditor.stages.inputs import Images, Inputs
-from auditor.store.digest import value_digest
+from auditor.stages.pieces import Piece, Spread
+from auditor.stages.reopen import Opened
+from auditor.store.atomic import replacing
 from auditor.store.run_directory import RunDirectory
 
-BLOCK = 2_048  # images per ledger entry
+__all__ = ["Embedded", "Vectors", "checked", "embed_everything", "embed_generations", "embed_images", "join", "named"]
 
 Vectors = NDArray[np.float32]
 
@@ -40,34 +43,43 @@ def embed_everything(
     run: RunDirectory, inputs: Inputs, made: Made, views: Sequence[str], show: Progress
 ) -> list[Embedded]:
     """All images of the audit under every encoder; what was generated also under further views."""
+    parts = {"generations": made.generations.sources, "memorizer": made.control.sources}
+    pieces = embedding_pieces(run, inputs, parts, made.key, views)
+    listed = [piece for stage in pieces.values() for piece in stage]
+    total = sum(piece.items for piece in listed)
+    with show.stage(f"embed {total} images", total, "image") as meter:
+        inputs.spread(listed, partial(embedded_again, tuple(views), made.key), meter)
 
-    def turned(name: str, kind: str, of: Generations, encoder: Encoder) -> dict[str, Vectors]:
-        stages = {one: f"{name}/{kind}/{one.replace(' ', '-')}" for one in views}
-        return {one: embed_generations(run, stages[one], of, made.key, encoder, show, one) for one in views}
+    def vectors(stage: str) -> Vectors:
+        return join(run, f"embed/{stage}", [piece.get()["vectors"] for piece in pieces[stage]])
+
+    def of_images(stage: str, images: Images, encoder: Encoder) -> Vectors:
+        found = indexed(run, stage, images, encoder)
+        return vectors(stage) if found is None else found
+
+    def turned(stage: str) -> dict[str, Vectors]:
+        return {one: vectors(view_stage(stage, one)) for one in views}
 
     return [
         Embedded(
             name=name,
             encoder=encoder,
-            train=embed_images(run, f"{name}/train", inputs.train, encoder, show),
-            holdout=embed_images(run, f"{name}/holdout", inputs.holdout, encoder, show),
-            generations=embed_generations(run, f"{name}/generations", made.generations, made.key, encoder, show),
-            control=embed_generations(run, f"{name}/memorizer", made.control, made.key, encoder, show),
-            views=turned(name, "generations", made.generations, encoder),
-            control_views=turned(name, "memorizer", made.control, encoder),
+            train=of_images(f"{name}/train", inputs.train, encoder),
+            holdout=of_images(f"{name}/holdout", inputs.holdout, encoder),
+            generations=vectors(f"{name}/generations"),
+            control=vectors(f"{name}/memorizer"),
+            views=turned(f"{name}/generations"),
+            control_views=turned(f"{name}/memorizer"),
         )
         for name, encoder in named(inputs.encoders).items()
     ]
 
 
-def named(encoders: Sequence[Encoder]) -> dict[str, Encoder]:
-    """Encoders by name; a second one of the same kind is ``clip-2``."""
-    names: dict[str, Encoder] = {}
-    for encoder in encoders:
-        kind = encoder.spec.name
-        same = sum(name.split("-")[0] == kind for name in names)
-        names[kind if same == 0 else f"{kind}-{same + 1}"] = encoder
-    return names
+def embedded_again(views: Sequence[str], key: object, opened: Opened) -> list[Piece]:
+    """The same pieces in a worker, which reads what was generated from the run directory."""
+    run, inputs, generation, seed = opened.run, opened.inputs, opened.config.generation, opened.seed
+    parts = parts_again(run, inputs, generation, seed)
+    return [piece for stage in embedding_pieces(run, inputs, parts, key, views).values() for piece in stage]
 
 
 def embed_images(run: RunDirectory, stage: str, images: Images, encoder: Encoder, show: Progress) -> Vectors:
@@ -75,22 +87,8 @@ def embed_images(run: RunDirectory, stage: str, images: Images, encoder: Encoder
 
     An index of the set that was made with this encoder has them already.
     """
-    ids, spec = list(images.digests), asdict(encoder.spec)
-    if images.index is not None and images.index.manifest.encoder == encoder.spec:
-        return images.index.embeddings(ids, run.path / "embed" / stage / "all.npy")
-    blocks = []
-    with show.stage(f"embed {stage}", len(ids), "image") as meter:
-        for start in range(0, len(ids), BLOCK):
-            block = ids[start : start + BLOCK]
-            key = {"set": images.info.digest, "ids": value_digest(block), "encoder": spec, "batch": BATCH}
-
-            def compute(block: Sequence[str] = block) -> dict[str, Vectors]:
-                stream = embed_stream(images.source, encoder, BATCH, only=frozenset(block))
-                return {"vectors": np.concatenate([batch.vectors for batch in stream])}
-
-            blocks.append(run.arrays(f"embed/{stage}/{start // BLOCK:05d}", key, compute)["vectors"])
-            meter(len(block))
-    return join(run, f"embed/{stage}", blocks)
+    found = indexed(run, stage, images, encoder)
+    return found if found is not None else _embed(run, stage, image_pieces(run, stage, images, encoder), show)
 
 
 def embed_generations(
@@ -108,18 +106,21 @@ def embed_generations(
       key: What determined the generations.
       turned: The view that is embedded (:mod:`auditor.encoders.views`).
     """
-    spec = {"generations": key, "encoder": asdict(encoder.spec), **({} if turned == IDENTITY else {"view": turned})}
+    return _embed(run, stage, generation_pieces(run, stage, generations.sources, key, encoder, turned), show)
 
-    def compute() -> dict[str, Vectors]:
-        with show.stage(f"embed {stage}", len(generations.probe), "image") as meter:
-            vectors = []
-            for pixels in generations.batches():
-                pixels = np.ascontiguousarray(view(pixels, turned))
-                vectors.append(checked(encoder, pixels, ["a generation"] * len(pixels)))
-                meter(len(pixels))
-        return {"vectors": np.concatenate(vectors)}
 
-    return run.arrays(f"embed/{stage}", spec, compute)["vectors"]
+def indexed(run: RunDirectory, stage: str, images: Images, encoder: Encoder) -> Vectors | None:
+    """A set's embeddings from its index; None if it has none, or one of another encoder."""
+    if images.index is None or images.index.manifest.encoder != encoder.spec:
+        return None
+    return images.index.embeddings(list(images.digests), run.path / "embed" / stage / "all.npy")
+
+
+def _embed(run: RunDirectory, stage: str, pieces: Sequence[Piece], show: Progress) -> Vectors:
+    total = sum(piece.items for piece in pieces)
+    with show.stage(f"embed {stage}", total, "image") as meter:
+        Spread()(pieces, None, meter)
+    return join(run, f"embed/{stage}", [piece.get()["vectors"] for piece in pieces])
 
 
 def join(run: RunDirectory, stage: str, blocks: Sequence[Vectors]) -> Vectors:
@@ -129,20 +130,12 @@ def join(run: RunDirectory, stage: str, blocks: Sequence[Vectors]) -> Vectors:
     file = run.path / stage / "all.npy"
     file.parent.mkdir(parents=True, exist_ok=True)
     shape = (sum(len(block) for block in blocks), blocks[0].shape[1])
-    partial = file.with_suffix(".npy.part")
-    whole = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
-    row = 0
-    for block in blocks:
-        whole[row : row + len(block)] = block
-        row += len(block)
-    whole.flush()
-    partial.replace(file)
+    with replacing(file) as written:
+        whole = np.lib.format.open_memmap(written, mode="w+", dtype=np.float32, shape=shape)
+        row = 0
+        for block in blocks:
+            whole[row : row + len(block)] = block
+            row += len(block)
+        whole.flush()
     joined: Vectors = np.load(file, mmap_mode="r", allow_pickle=False)
     return joined
-
-
-def checked(encoder: Encoder, pixels: NDArray[np.uint8], ids: list[str]) -> Vectors:
-    """One batch through an encoder; anything but unit vectors is refused."""
-    vectors = encoder(pixels)
-    check_vectors(vectors, ids, encoder)
-    return vectors

@@ -6,7 +6,7 @@ the same batches, and with them the same bits, as an undisturbed one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from auditor.diffusion.samplers import SAMPLERS
 from auditor.errors import CheckpointError
 from auditor.probes import choose, probe_noise
 from auditor.progress import Meter, Progress
+from auditor.stages.generated import Generations, Part
 from auditor.stages.inputs import Inputs
 from auditor.stages.memorizer import DeferredMemorizer
 from auditor.stages.pieces import Piece, Recipe, Spread
@@ -30,44 +31,10 @@ from auditor.store.digest import value_digest
 from auditor.store.record import Generation
 from auditor.store.run_directory import RunDirectory
 
+__all__ = ["Generations", "Made", "conditions_of", "generate", "generate_all", "sample_part"]
+
 CONTROL_PROBES = 256  # generations of the closed-form memorizer
 MEMORIZER_POINTS = 4_096
-
-
-@dataclass(frozen=True)
-class Generations:
-    """All generations of a run, memory-mapped in parts.
-
-    A probe whose trajectory became NaN or infinite has no image; it is counted, and left out of ``pixels``.
-    """
-
-    parts: list[dict[str, NDArray[Any]]]  # "pixels" UInt8[B C H W], "probe" Int64[B]
-    probes: int
-
-    @property
-    def probe(self) -> NDArray[np.int64]:
-        """Probe number of every generation, Int64[G], ascending."""
-        return np.concatenate([part["probe"] for part in self.parts])
-
-    @property
-    def non_finite(self) -> int:
-        """How many probes gave no image."""
-        return self.probes - len(self.probe)
-
-    def batches(self) -> Iterator[NDArray[np.uint8]]:
-        """Pixels in probe order, UInt8[B C H W], one part at a time."""
-        for part in self.parts:
-            if len(part["pixels"]):
-                yield part["pixels"]
-
-    def pixels(self, row: int) -> NDArray[np.uint8]:
-        """One generation by its row, UInt8[C H W]."""
-        for part in self.parts:
-            if row < len(part["pixels"]):
-                image: NDArray[np.uint8] = part["pixels"][row]
-                return image
-            row -= len(part["pixels"])
-        raise IndexError(row)
 
 
 def conditions_of(probes: range, num_classes: int | None) -> torch.Tensor | None:
@@ -170,6 +137,15 @@ class Made:
             non_finite=self.generations.non_finite,
             deterministic=True,
         )
+
+
+def parts_again(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str) -> dict[str, list[Part]]:
+    """Everything generated, for a worker that reads it from the run directory."""
+    made = {"generations": checkpoint_pieces, "memorizer": memorizer_pieces}
+    return {
+        name: [Part(piece.items, piece.get) for piece in pieces_of(run, inputs, config, seed)]
+        for name, pieces_of in made.items()
+    }
 
 
 def generate_all(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str, show: Progress) -> Made:

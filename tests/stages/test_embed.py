@@ -11,7 +11,7 @@ from PIL import Image
 from auditor.data import Geometry, open_source, survey
 from auditor.encoders.pixel import PixelEncoder
 from auditor.progress import Silent
-from auditor.stages import embed
+from auditor.stages import embed, embedding
 from auditor.stages.inputs import Images
 from auditor.store.run_directory import RunDirectory
 
@@ -36,7 +36,7 @@ def whole(images: Images) -> np.ndarray:
 def test_blocks_give_the_rows_of_the_whole(
     images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(embed, "BLOCK", block)
+    monkeypatch.setattr(embedding, "BLOCK", block)
     run = RunDirectory.open(tmp_path / "run", {}, "s")
     vectors = embed.embed_images(run, "pixel/train", images, ENCODER, Silent())
     assert np.array_equal(vectors, whole(images))
@@ -46,7 +46,7 @@ def test_blocks_give_the_rows_of_the_whole(
 def test_finished_blocks_are_not_embedded_again(
     images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embed, "BLOCK", 20)
+    monkeypatch.setattr(embedding, "BLOCK", 20)
     run = RunDirectory.open(tmp_path / "run", {}, "s")
     embed.embed_images(run, "pixel/train", images, ENCODER, Silent())
     (tmp_path / "run" / "ledger" / "embed" / "pixel" / "train" / "00001.json").unlink()
