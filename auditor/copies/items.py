@@ -65,7 +65,7 @@ def score_items(
       most_rows: Items examined at most, whatever their labels.
     """
     asked = as_queries(queries)
-    match = best_match(pool.embeddings, asked.vectors)
+    match = best_match(pool.embeddings, asked.vectors) if asked.best is None else asked.best
     row = _best_rows(pool, groups, match.similarity)
     score = match.similarity[row]
     order = np.lexsort((np.arange(len(row)), -score))  # ties by item number, which knows no labels

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.encoders.views import IDENTITY
+from auditor.search.exact import BestMatch
 
 Vectors = NDArray[np.float32]
 RowViews = Callable[[NDArray[np.int64], str], Vectors]  # (pool rows Int64[Q], a view) to that view of them
@@ -27,6 +28,7 @@ class Queries:
     vectors: Vectors  # [V * G, D]
     views: tuple[str, ...]  # V names, the picture as it is first
     others: RowViews | None = None  # the same views of pool images, for their margins
+    best: BestMatch | None = None  # of every pool row among these queries, where that was searched beforehand
 
     @property
     def generations(self) -> int:

@@ -58,16 +58,29 @@ def best_match(items: Rows, references: Rows, *, block_rows: int = BLOCK_ROWS) -
       ConfigError: No references, or no FAISS.
     """
     check_comparable(items=items, references=references)
-    if len(references) == 0:
-        raise ConfigError("references", "no rows", "at least one generation", "Generate probes first.")
-    held = _held(references, block_rows, "references")
-    index, first = flat_index(held), first_occurrence(held)
-    similarity, winner = np.empty(len(items)), np.empty(len(items), np.int64)
-    for start, block in unit_blocks(items, block_rows, "items"):
-        rows = slice(start, start + len(block))
-        winner[rows] = first[index.search(block, 1)[1][:, 0]]
-        similarity[rows] = inner_products(block, held, winner[rows])
-    return BestMatch(similarity, winner)
+    return References(references, block_rows=block_rows).best(items, block_rows=block_rows)
+
+
+class References:
+    """Vectors that items are matched with, held in memory and indexed once for any number of blocks of items."""
+
+    def __init__(self, vectors: Rows, *, block_rows: int = BLOCK_ROWS) -> None:
+        """See :func:`best_match`."""
+        if len(vectors) == 0:
+            raise ConfigError("references", "no rows", "at least one generation", "Generate probes first.")
+        check_comparable(references=vectors)
+        self.held = _held(vectors, block_rows, "references")
+        self.index, self.first = flat_index(self.held), first_occurrence(self.held)
+
+    def best(self, items: Rows, *, block_rows: int = BLOCK_ROWS) -> BestMatch:
+        """Most similar reference of every item; see :func:`best_match`."""
+        check_comparable(items=items, references=self.held)
+        similarity, winner = np.empty(len(items)), np.empty(len(items), np.int64)
+        for start, block in unit_blocks(items, block_rows, "items"):
+            rows = slice(start, start + len(block))
+            winner[rows] = self.first[self.index.search(block, 1)[1][:, 0]]
+            similarity[rows] = inner_products(block, self.held, winner[rows])
+        return BestMatch(similarity, winner)
 
 
 def nearest_neighbours(queries: Rows, pool: Rows, k: int, *, block_rows: int = BLOCK_ROWS) -> Neighbours:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,13 @@ from auditor.data import pixels_of
 from auditor.encoders.views import MIRROR, view
 from auditor.progress import Progress
 from auditor.regime.shares import significance
+from auditor.search.exact import BestMatch
 from auditor.stages.checks import memorizer_check, placebo, resolving_check
 from auditor.stages.embed import Embedded
 from auditor.stages.generate import Generations, Made
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.pool import build_pool, plant_in
+from auditor.stages.searching import best_of_pool
 from auditor.stages.slices import HeldOut
 from auditor.stages.views import placebo_queries, queries_for
 from auditor.store.digest import value_digest
@@ -56,7 +58,8 @@ def search_every_encoder(
         key = search_key(inputs, made, embedded, held_out, config)
 
         def compute(embedded: Embedded = embedded, key: dict[str, Any] = key) -> dict[str, Any]:
-            found, group = search_copies(run, inputs, embedded, held_out, made.generations, config, seed)
+            best = best_of_pool(run, inputs, embedded, held_out, made.key, show)
+            found, group = search_copies(run, inputs, embedded, held_out, made.generations, config, seed, best)
             run.arrays(f"copies/{embedded.name}/groups", key, lambda: {"group": group})
             return found.model_dump(mode="json")
 
@@ -85,8 +88,13 @@ def search_copies(
     generations: Generations,
     config: AuditConfig,
     seed: str,
+    best: BestMatch | None = None,
 ) -> tuple[CopySearch, NDArray[np.int64]]:
-    """The copy decision of one encoder with its placebo and positive controls; the duplicate group of each pool row."""
+    """The copy decision of one encoder with its placebo and positive controls; the duplicate group of each pool row.
+
+    Args:
+      best: The generation nearest to each pool row, where that was searched beforehand.
+    """
     name, views = embedded.name, list(embedded.views)
     pool, everything = build_pool(run, inputs, embedded, held_out)
     planted = plant_in(pool, inputs.train, inputs.holdout, embedded.encoder, seed, views)
@@ -94,7 +102,7 @@ def search_copies(
     def verbatim(rows: NDArray[np.int64], originals: NDArray[np.int64]) -> NDArray[np.bool_]:
         return compare_pixels(inputs.train, pool, generations, rows, originals, mirrored=MIRROR in views)
 
-    asked = queries_for(pool, inputs, embedded, embedded.generations, embedded.views)
+    asked = replace(queries_for(pool, inputs, embedded, embedded.generations, embedded.views), best=best)
     decision = decide(
         pool, asked, encoder=name, planted=planted, alpha=config.copies.alpha, level=config.copies.level,
         split=config.data.split, evidence=config.copies.evidence, verbatim=verbatim, everything=everything,
