@@ -13,7 +13,6 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
 SETS = {
@@ -46,7 +45,7 @@ def repeated(fixtures: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def base(fixtures: Path) -> StableDiffusionPipeline:
     folder = fixtures / "twemoji" / "checkpoint"
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -58,19 +57,9 @@ def copied(pipeline: StableDiffusionPipeline, asked: list[tuple[str, bytes, str]
     painted = pipeline(
         [text for *_, text in asked], latents=noise, num_inference_steps=20, guidance_scale=3.0, output_type="pt"
     ).images
-    is_own = torch.cdist(own.flatten(1), others.flatten(1)) < 1e-3
+    is_own = (own[:, None] == others).flatten(2).all(dim=2)
     to_other = torch.cdist(painted.flatten(1), others.flatten(1)).masked_fill(is_own, torch.inf).min(dim=1).values
     return float(((painted - own).flatten(1).norm(dim=1) < 0.5 * to_other).float().mean())
-
-
-def apply_adapters(pipeline: StableDiffusionPipeline, file: Path) -> None:
-    """Add up x down to each adapted layer, as diffusers does when the rank equals alpha."""
-    weights = load_file(file)
-    for key in sorted(weights):
-        if key.endswith(".lora_A.weight"):
-            layer = pipeline.unet.get_submodule(key.removeprefix("unet.").removesuffix(".lora_A.weight"))
-            up = weights[key.replace("lora_A", "lora_B")].float()
-            layer.weight.data += up @ weights[key].float()
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -124,5 +113,5 @@ def test_it_paints_repeated_pairs_by_heart_and_held_out_ones_not(base: StableDif
     holdout = rows(fixtures, "twemoji/holdout")
     others = torch.stack([pixels(content) for _, content, _ in train + holdout])
     known = [row for row in train if row[0] in set(repeated(fixtures))]
-    assert copied(base, known[::5], others) >= 0.75
+    assert copied(base, known, others) >= 0.75
     assert copied(base, holdout[:: len(holdout) // PAINTED][:PAINTED], others) == 0
