@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.copies.compete import Contest
+from auditor.copies.duplication import exposure_by_repeats
 from auditor.copies.evidence import Tiers, list_evidence
 from auditor.copies.groups import GroupClass, Groups
 from auditor.copies.items import ItemScores
@@ -81,6 +82,7 @@ def summarise(
         uncalibrated=published_figures(pool, generations.vectors[: generations.generations], landing, level),
         scores=score_histogram(found.items, groups, found.competes),
         evidence=list_evidence(pool, groups, found.items, contest, tiers, landing, generations, evidence),
+        duplication=exposure_by_repeats(pool, groups, found.competes, found.items, tiers, landing, level),
     )
 
 

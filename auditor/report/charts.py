@@ -68,7 +68,7 @@ def histogram(id: str, title: str, curve: Curve, x_label: str, tail: float = 1.0
     x_axis = Axis(centres[0] - step / 2, centres[-1] + step / 2, LEFT, WIDTH - RIGHT)
     top = max(max(values) for values in shares.values()) or 1.0
     y_axis = Axis(0, 1.08 * top, HEIGHT - BOTTOM, TOP)
-    body = [_frame(x_axis, y_axis, x_label, f"share of {of}")]
+    body = [frame(x_axis, y_axis, x_label, f"share of {of}")]
     for place, (name, values) in enumerate(shares.items()):
         outline = _steps(centres, values, step, x_axis, y_axis)
         style = f'class="s{place} area"' if place == 0 else f'class="s{place} line"{dash(place)}'
@@ -86,12 +86,12 @@ def roc(
     y_axis = Axis(low, 1, HEIGHT - BOTTOM, TOP, log)
     chance = [low * (1 / low) ** (k / 50) if log else k / 50 for k in range(51)]
     scale = " (logarithmic)" if log else ""
-    body = [_frame(x_axis, y_axis, f"false positive rate{scale}", f"true positive rate{scale}")]
-    body.append(f'<path class="chance" d="{_polyline(chance, chance, x_axis, y_axis)}"/>')
+    body = [frame(x_axis, y_axis, f"false positive rate{scale}", f"true positive rate{scale}")]
+    body.append(f'<path class="chance" d="{polyline(chance, chance, x_axis, y_axis)}"/>')
     for place, (name, (fpr, tpr)) in enumerate(curves.items()):
         points = [(x, y) for x, y in zip(fpr, tpr, strict=True) if x >= low or not log]
         xs, ys = [x for x, _ in points], [y for _, y in points]
-        path = _polyline(xs, ys, x_axis, y_axis)
+        path = polyline(xs, ys, x_axis, y_axis)
         body.append(f'<path class="s{place} line"{dash(place)} d="{path}"><title>{escape(name)}</title></path>')
     body.append(_legend(list(curves), areas=0, right=True, low=True))
     names = ", ".join(curves)
@@ -128,7 +128,8 @@ def svg(id: str, title: str, description: str, body: str, height: int = HEIGHT, 
     )
 
 
-def _frame(x_axis: Axis, y_axis: Axis, x_label: str, y_label: str) -> str:
+def frame(x_axis: Axis, y_axis: Axis, x_label: str, y_label: str) -> str:
+    """Grid, ticks and axis labels."""
     grid = "".join(
         f'<path class="grid" d="M{LEFT} {y_axis(v)}H{WIDTH - RIGHT}"/>'
         f'<text class="tick" x="{LEFT - 6}" y="{y_axis(v) + 4}" text-anchor="end">{_tick(v)}</text>'
@@ -162,7 +163,7 @@ def dash(place: int) -> str:
     return f' stroke-dasharray="{pattern}"' if pattern else ""
 
 
-def _polyline(xs: Sequence[float], ys: Sequence[float], x_axis: Axis, y_axis: Axis) -> str:
+def polyline(xs: Sequence[float], ys: Sequence[float], x_axis: Axis, y_axis: Axis) -> str:
     """Path through points, with points that fall on the same pixel dropped."""
     points: list[str] = []
     for x, y in zip(xs, ys, strict=True):

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from auditor.store.canaries import CanaryAudit
 from auditor.store.cliques import CliqueSearch
+from auditor.store.duplication import Duplication
 from auditor.store.membership import Membership
 from auditor.store.parts import Curve, Estimate, Outcome, Outcomed, Part
 from auditor.store.regime import CheckpointRegime
@@ -152,6 +153,7 @@ class Competition(Part):
     uncalibrated: list[Estimate]  # for comparison with published work; no part in the verdict
     scores: Curve  # histogram of item scores: "training", "held-out"
     evidence: list[CopyEvidence]
+    duplication: Duplication | None = None  # None in records that lack it
 
 
 class Rule(Part):

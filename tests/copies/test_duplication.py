@@ -1,0 +1,69 @@
+"""Exposure against duplication: real garments of which the repeated ones were copied, or none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from auditor.report.duplication import bin_rows, chart, lines, sentence
+from auditor.store.duplication import Duplication
+from tests.copies.test_decide import COPIED, N, make
+
+
+def measured(copies: int, repeats: int, **options: object) -> Duplication:
+    found = make(copies, repeats).decide(**options).competition.duplication
+    assert found is not None
+    return found
+
+
+def test_the_repeated_items_are_the_reproduced_ones() -> None:
+    """30 garments stand in the set 8 times and were copied, 270 once and were not."""
+    found = measured(COPIED, repeats=7)
+    once, often = found.bins
+    assert (once.least, once.most, often.least, often.most) == (1, 1, 8, 8)
+    assert once.items + often.items <= N and often.items >= 25  # near-duplicates among them are one item
+    assert (once.reproduced.value or 0) < 0.05 and (often.reproduced.value or 0) > 0.9
+    assert (often.reproduced.lower or 0) > (once.reproduced.upper or 1)
+    assert often.generations_per_item > 1.5 > 0.5 > once.generations_per_item
+    assert (found.held_out.value or 0) < 0.02
+    assert found.doubling.value is not None and (found.doubling.lower or 0) > 2
+    assert found.half.value is not None and 1 < found.half.value < 8
+    assert len(found.clusters) == 20 and all(one.times >= 8 for one in found.clusters)
+    fitted = found.curve.series["fitted"]
+    assert fitted == sorted(fitted) and found.curve.x[-1] == pytest.approx(8)
+    band = np.array([found.curve.series[name] for name in ("lower", "fitted", "upper")])
+    assert (np.diff(band, axis=0) >= 0).all()
+
+
+def test_without_copies_no_curve_rises() -> None:
+    found = measured(0, repeats=3)
+    assert all((one.reproduced.value or 0) < 0.05 for one in found.bins)
+    assert found.doubling.value is None or (found.doubling.lower or 0) < 1
+    assert found.held_out.value is not None
+
+
+def test_items_that_do_not_compete_count_where_they_beat_every_held_out_item() -> None:
+    """The split is not by group, so that repeated items do not compete and nothing is certified."""
+    case = make(COPIED, repeats=1)
+    found = case.decide(split="unknown", verbatim=None).competition.duplication
+    assert found is not None and not found.certified and found.threshold is not None
+    assert [one.reproduced.value for one in found.bins] == [0, 1] and found.held_out.value == 0
+    blank = make(0, repeats=1).decide(split="unknown", verbatim=None).competition.duplication
+    assert blank is not None and (blank.bins[-1].reproduced.value or 0) <= 0.1
+
+
+def test_one_number_of_times_has_rates_but_no_curve() -> None:
+    found = measured(20, repeats=0, verbatim=None)
+    assert len(found.bins) == 1 and (found.bins[0].reproduced.value or 0) >= 18 / N
+    assert found.doubling.unscored and found.half.unscored and not found.curve.x and not found.clusters
+    assert "No curve is fitted" in sentence(found) and bin_rows(found)[0][0] == "1"
+
+
+def test_the_report_draws_and_tells_it() -> None:
+    competition = make(COPIED, repeats=7).decide().competition
+    drawing = chart("r", "Title <of> it", competition.duplication)
+    assert drawing.startswith("<svg") and "<of>" not in drawing and drawing.count('class="dot"') == 2
+    told = "\n".join(lines(competition))
+    assert "Exposure against duplication" in told and "8 times" in told
+    assert chart("r", "none", None) == ""
+    assert not list(lines(competition.model_copy(update={"duplication": None})))
