@@ -16,7 +16,7 @@ from auditor.progress import Progress
 from auditor.stages.copies import CopySearch
 from auditor.stages.embed import Embedded, embed_images
 from auditor.stages.inputs import Images, Inputs
-from auditor.stages.membership.scores import attack
+from auditor.stages.membership.scores import Source, attack
 from auditor.store.canaries import Canary, CanaryAudit
 from auditor.store.digest import value_digest
 from auditor.store.membership import Membership
@@ -106,7 +106,7 @@ def attack_canaries(
     with show.stage(f"membership of {len(canaries)} canaries", len(canaries), "image") as meter:
         only = config.model_copy(update={"membership": alone})
         ids = sorted(one.id for one in canaries)  # as the source gives them
-        return attack(run, inputs, images, ids, "canaries", only, seed, labelled, meter)
+        return attack(run, inputs, [Source(images, ids, "canaries")], only, seed, labelled, meter)[0]
 
 
 def certified_canaries(search: CopySearch, inputs: Inputs) -> int:

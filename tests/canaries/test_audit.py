@@ -96,7 +96,7 @@ def test_canaries_of_a_class_conditional_checkpoint_are_tested_under_their_class
     attack = canaries.attack
 
     def listen(*given: object) -> object:
-        labelled.append(bool(given[7]))
+        labelled.append(bool(given[5]))
         return attack(*given)
 
     monkeypatch.setattr(canaries, "attack", listen)

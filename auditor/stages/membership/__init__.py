@@ -22,8 +22,8 @@ from auditor.stages.membership.further import attack_further
 from auditor.stages.membership.labels import count_unlabelled, label_notes
 from auditor.stages.membership.negative_control import negative_control
 from auditor.stages.membership.records import list_records
-from auditor.stages.membership.references import Source, describe
-from auditor.stages.membership.scores import attack
+from auditor.stages.membership.references import describe
+from auditor.stages.membership.scores import Source, attack
 from auditor.stages.membership.shift import shift_of
 from auditor.stages.membership.sides import stand, statistics_of
 from auditor.stages.slices import HeldOut
@@ -96,12 +96,11 @@ def test_membership(
     unlabelled = count_unlabelled(inputs, members, nonmembers)
     sources = Source(inputs.train, members, "members"), Source(inputs.holdout, nonmembers, "nonmembers")
     with show.stage(f"membership of {total} images", total, "image") as meter:
-        sides = []
-        for source, seen in zip(sources, (blind[is_member], blind[~is_member]), strict=True):
-            images, ids, name = source.images, source.ids, source.name
-            table = attack(run, inputs, images, ids, name, config, seed, unlabelled == 0, meter)
-            calibration = calibration_slice(table.ids, config.membership.calibration, f"{seed}/{name}")
-            sides.append(Side(table, seen[table.positions], calibration))
+        tables = attack(run, inputs, sources, config, seed, unlabelled == 0, meter)
+    sides = []
+    for table, source, seen in zip(tables, sources, (blind[is_member], blind[~is_member]), strict=True):
+        calibration = calibration_slice(table.ids, config.membership.calibration, f"{seed}/{source.name}")
+        sides.append(Side(table, seen[table.positions], calibration))
     if min(slice_counts(sides)) < LEAST_A_SLICE:
         return Tested(None, checks, unscored(sides))
     sides, notes = attack_further(run, inputs, sides, sources, config, seed, unlabelled == 0, show)

@@ -19,8 +19,7 @@ from auditor.progress import Progress
 from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.membership.labels import count_unlabelled
-from auditor.stages.membership.references import Source
-from auditor.stages.membership.scores import attack, swept
+from auditor.stages.membership.scores import Source, attack, swept
 from auditor.stages.membership.shift import shift_of
 from auditor.stages.membership.sides import stand, statistics_of
 from auditor.stages.membership.unrelated import confirm_by_others
@@ -68,9 +67,10 @@ def infer_dataset(
         if not standing.members or not standing.nonmembers:
             return no_records(len(standing.members), len(standing.nonmembers))
         with show.stage(f"signals of {len(standing.members)} suspects", len(standing.members), "image") as meter:
-            ours = attack(run, inputs, inputs.train, standing.members, "suspects", config, seed, labelled, meter)
-        tables = [ours, only(tables[1], standing.nonmembers, swept(config))]
-        sources = [Source(inputs.train, standing.members, "suspects"), replace(sources[1], ids=standing.nonmembers)]
+            suspects = Source(inputs.train, standing.members, "suspects")
+            ours = attack(run, inputs, [suspects], config, seed, labelled, meter)
+        tables = [*ours, only(tables[1], standing.nonmembers, swept(config))]
+        sources = [suspects, replace(sources[1], ids=standing.nonmembers)]
         looks = look(run, inputs, embedded, tables, config, seed)
     key = {
         "checkpoint": inputs.scan.digest, "sets": [source.images.info.digest for source in sources], "seed": seed,

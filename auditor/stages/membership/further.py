@@ -13,8 +13,8 @@ from auditor.membership.references import LEAST_REFERENCES
 from auditor.progress import Progress
 from auditor.stages.inputs import Inputs
 from auditor.stages.membership.gradients import attack_by_gradients
-from auditor.stages.membership.references import Source, attack_with_references
-from auditor.stages.membership.scores import swept
+from auditor.stages.membership.references import attack_with_references
+from auditor.stages.membership.scores import Source, swept
 from auditor.store.run_directory import RunDirectory
 from auditor.store.wording import AGAINST_BASE
 

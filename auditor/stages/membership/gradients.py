@@ -17,8 +17,8 @@ from auditor.membership.evaluate import Side
 from auditor.membership.gsa import GSA, calibrated_scores, total_scores
 from auditor.progress import Meter, Progress
 from auditor.stages.inputs import Inputs
-from auditor.stages.membership.references import Source, narrow
-from auditor.stages.membership.scores import batches
+from auditor.stages.membership.references import narrow
+from auditor.stages.membership.scores import Source, batches
 from auditor.stages.pieces import Piece
 from auditor.stages.reopen import Opened
 from auditor.store.digest import value_digest

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auditor.config import AuditConfig
-from auditor.diffusion.score_table import ScoreTable
 from auditor.membership.evaluate import Side
 from auditor.probes import choose
 from auditor.progress import Progress
 from auditor.stages.inputs import Inputs
 from auditor.stages.membership.networks import UNTRAINED as FRESH
 from auditor.stages.membership.networks import under
-from auditor.stages.membership.scores import attack, swept
+from auditor.stages.membership.scores import Source, attack, swept
 from auditor.store.membership import Attack
 from auditor.store.record import Check
 from auditor.store.run_directory import RunDirectory
@@ -57,14 +56,11 @@ def negative_control(
     variants = {entry.name: entry.variant for entry in attacks}
     names = ("members", "nonmembers")
     chosen = [choose(seed, f"control/{name}", reported(side), SAMPLE) for name, side in zip(names, sides, strict=True)]
-    tables: list[ScoreTable] = []
     total = sum(len(ids) for ids in chosen)
     with show.stage(f"negative control on {total} images", total, "image") as meter:
-        for images, ids, name in zip((inputs.train, inputs.holdout), chosen, names, strict=True):
-            found = attack(
-                run, controlled, images, ids, name, config, seed, labelled, meter, kinds=kinds, stage="control"
-            )
-            tables.append(found)
+        images = inputs.train, inputs.holdout
+        sources = [Source(*side) for side in zip(images, chosen, names, strict=True)]
+        tables = attack(run, controlled, sources, config, seed, labelled, meter, kinds=kinds, stage="control")
     scores = {kind: (tables[0].scores[kind][variants[kind]], tables[1].scores[kind][variants[kind]]) for kind in kinds}
     network = UNTRAINED if inputs.control is None else "the unrelated checkpoint"
     check = untrained_check(scores, network, config.copies.level)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,24 +21,15 @@ from auditor.membership.references import (
     rmia,
 )
 from auditor.progress import Progress
-from auditor.stages.inputs import Images, Inputs
+from auditor.stages.inputs import Inputs
 from auditor.stages.membership.networks import under
-from auditor.stages.membership.scores import attack, swept
+from auditor.stages.membership.scores import Source, attack, swept
 from auditor.store.membership import OtherCheckpoint
 from auditor.store.run_directory import RunDirectory
 from auditor.store.wording import AGAINST_BASE
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]  # attack -> variant -> scores
 Costs = dict[str, int]  # attack -> evaluations per image
-
-
-@dataclass(frozen=True)
-class Source:
-    """The images of one side of the test, in the order asked for."""
-
-    images: Images
-    ids: list[str]
-    name: str  # "members" or "nonmembers"
 
 
 def narrow(side: Side, table: ScoreTable) -> Side:
@@ -98,15 +89,7 @@ def score_under_references(
         kinds = swept(config) if reference.config.role == "base" else ["loss"]
         stage = f"references/{reference.scan.digest[:16]}"
         with show.stage(f"the same under {reference.config.name}", total, "image") as meter:
-            tables.append(
-                [
-                    attack(
-                        run, view, source.images, source.ids, source.name, config, seed, labelled, meter,
-                        kinds=kinds, stage=stage,
-                    )
-                    for source in sources
-                ]
-            )  # fmt: skip
+            tables.append(attack(run, view, sources, config, seed, labelled, meter, kinds=kinds, stage=stage))
     return tables
 
 

@@ -27,12 +27,19 @@ from auditor.store.run_directory import RunDirectory
 PART = 128  # images per ledger entry and sweep batch
 
 
+@dataclass(frozen=True)
+class Source:
+    """The images of one side of the test, in the order asked for."""
+
+    images: Images
+    ids: list[str]
+    name: str  # such as "members" or "nonmembers": the noise of its images depends on it
+
+
 def attack(
     run: RunDirectory,
     inputs: Inputs,
-    images: Images,
-    ids: Sequence[str],
-    name: str,
+    sources: Sequence[Source],
     config: AuditConfig,
     seed: str,
     labelled: bool,
@@ -40,19 +47,19 @@ def attack(
     *,
     kinds: Sequence[str] | None = None,
     stage: str = "membership",
-) -> ScoreTable:
-    """Scores of one side, in parts that survive a kill.
+) -> list[ScoreTable]:
+    """Scores of each side, in parts that survive a kill.
 
     Args:
       kinds: Names of the attacks; None = all that the configuration asks for and a sweep can serve.
       stage: Where in the run directory the parts lie.
     """
     attacks = tuple(swept(config) if kinds is None else kinds)
-    sweeps = Sweeps(stage, name, inputs.name_of(images), tuple(ids), attacks, labelled)
-    pieces = sweeps.pieces(run, inputs, config, seed)
-    inputs.spread(pieces, partial(sweeps_again, sweeps, inputs.network), meter)
+    sides = [Sweeps(stage, one.name, inputs.name_of(one.images), tuple(one.ids), attacks, labelled) for one in sources]
+    pieces = [side.pieces(run, inputs, config, seed) for side in sides]
+    inputs.spread([piece for side in pieces for piece in side], partial(sweeps_again, sides, inputs.network), meter)
     # Read once all are made: small arrays between the large ones of a sweep would keep the heap from shrinking.
-    return join([from_plain(piece.get()) for piece in pieces])
+    return [join([from_plain(piece.get()) for piece in side]) for side in pieces]
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,10 @@ class Sweeps:
         return [piece(start) for start in range(0, len(self.ids), PART)]
 
 
-def sweeps_again(sweeps: Sweeps, network: str, opened: Opened) -> list[Piece]:
+def sweeps_again(sides: Sequence[Sweeps], network: str, opened: Opened) -> list[Piece]:
     """The same pieces in a worker."""
-    return sweeps.pieces(opened.run, under(opened.inputs, network, opened.seed), opened.config, opened.seed)
+    inputs = under(opened.inputs, network, opened.seed)
+    return [piece for side in sides for piece in side.pieces(opened.run, inputs, opened.config, opened.seed)]
 
 
 def swept(config: AuditConfig) -> list[str]:

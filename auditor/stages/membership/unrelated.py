@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
-
-import numpy as np
-from numpy.typing import NDArray
 
 from auditor.checkpoint.scan import Scan
 from auditor.config import AuditConfig
@@ -16,8 +12,7 @@ from auditor.membership.dataset_inference import confirm
 from auditor.progress import Progress
 from auditor.stages.inputs import Inputs
 from auditor.stages.membership.networks import under
-from auditor.stages.membership.references import Source
-from auditor.stages.membership.scores import attack, swept
+from auditor.stages.membership.scores import Source, attack, swept
 from auditor.store.membership import DatasetInference
 from auditor.store.run_directory import RunDirectory
 
@@ -75,14 +70,12 @@ def confirm_by_others(
         view = under(inputs, network.scan.digest, seed)
         place = network.place if scored and network.place else f"control/sets/{network.scan.digest[:16]}"
         known = labelled and view.checkpoint.num_classes == inputs.checkpoint.num_classes
-        score = partial(attack, run, view, config=config, seed=seed, labelled=known, kinds=swept(config), stage=place)
-        signals: list[NDArray[np.float64]] = []
-        spent, total = found.control_evaluations, sum(len(source.ids) for source in sources)
+        total = sum(len(source.ids) for source in sources)
         with show.stage(f"the set under {network.name}", total, "image") as meter:
-            for source in sources:
-                table = score(source.images, source.ids, source.name, meter=meter)
-                signals.append(signals_of(table.scores))
-                spent += 0 if place == network.place else table.evaluations
-        found = confirm(found, signals[0], signals[1], seed, network.name)
+            tables = attack(run, view, sources, config, seed, known, meter, kinds=swept(config), stage=place)
+        spent = 0 if place == network.place else sum(table.evaluations for table in tables)
+        spent += found.control_evaluations
+        suspects, heldout = (signals_of(table.scores) for table in tables)
+        found = confirm(found, suspects, heldout, seed, network.name)
         found = found.model_copy(update={"control_evaluations": spent})
     return found
