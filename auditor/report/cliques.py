@@ -18,8 +18,9 @@ MEANING = (
 )
 ASSUMPTION = (
     "How many chance coincidences to expect is read off the generations themselves, at the distances of the nearest 3% "
-    "and 30% of all pairs, and carried down to small distances by the power law that holds between them. This errs on the safe side where generations are spread smoothly; it cannot tell memorization from "
-    "another reason to bunch at one point."
+    "and 30% of all pairs, and carried down to small distances by the power law that holds between them. This errs on "
+    "the safe side where generations are spread smoothly; it cannot tell memorization from another reason to bunch at "
+    "one point."
 )
 HEADER = ("Measure", "Pictures", "Generations in them", "On a training image", "Radius", "By chance", "Found from")
 PUBLISHED = "cliques of 10 within 0.15, as published for one model and one set of prompts; uncalibrated"
@@ -83,7 +84,8 @@ def notes(searches: Sequence[CliqueSearch]) -> list[str]:
     first = searches[0]
     said = [
         f"A clique is {first.least} or more generations, each within the radius of all others; by chance at most so "
-        "many cliques are expected, on average. Cliques whose first generations are at most two radii apart count as one picture.",
+        "many cliques are expected, on average. Cliques whose first generations are at most two radii apart count as one "
+        "picture.",
         ASSUMPTION,
     ]
     if first.flat:
