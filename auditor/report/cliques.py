@@ -84,8 +84,8 @@ def notes(searches: Sequence[CliqueSearch]) -> list[str]:
     first = searches[0]
     said = [
         f"A clique is {first.least} or more generations, each within the radius of all others; by chance at most so "
-        "many cliques are expected, on average. Cliques whose first generations are at most two radii apart count as one "
-        "picture.",
+        "many cliques are expected, on average. Cliques whose first generations are at most two radii apart count as "
+        "one picture.",
         ASSUMPTION,
     ]
     if first.flat:
