@@ -13,7 +13,22 @@ from collections.abc import Sequence
 import click
 from rich.console import Console
 
-from auditor.cli import canary, cliques, compare, doctor, gate, index, init, lookup, plan, report, run, scan, split
+from auditor.cli import (
+    canary,
+    cliques,
+    compare,
+    doctor,
+    gate,
+    index,
+    init,
+    lookup,
+    plan,
+    report,
+    run,
+    scan,
+    split,
+    worker,
+)
 from auditor.cli.display import printable
 from auditor.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, AuditError
 
@@ -34,7 +49,7 @@ def cli() -> None:
 
 for command in (
     init.init, plan.plan, run.run, gate.gate, compare.compare, report.report, split.split, canary.canary,
-    cliques.cliques, lookup.lookup, index.index, scan.scan, doctor.doctor,
+    cliques.cliques, lookup.lookup, index.index, worker.worker, scan.scan, doctor.doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

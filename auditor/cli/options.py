@@ -34,6 +34,9 @@ OPTIONS = (
     click.option("--no-membership", is_flag=True, help="Leave membership out; the default policy then cannot pass."),
     click.option("--salt", help="Pin the probe noise (for tests and demos; the record says so)."),
     click.option("--policy", type=click.Path(path_type=Path), help="What a release needs [default: built in]."),
+    click.option("--executor", type=click.Choice(["local", "processes", "ray"]),
+                 help="Who computes: this process, workers on this machine, a Ray cluster [default: local]."),
+    click.option("--workers", type=click.IntRange(1), help="Workers at most [default: one a GPU, or as cores allow]."),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any key: copies.alpha=0.05"),
 )  # fmt: skip
 
@@ -75,6 +78,7 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
         "holdout_ids": "data.holdout_ids", "index": "data.index", "split": "data.split", "resize": "data.resize",
         "probes": "generation.probes", "sampler": "generation.sampler", "steps": "generation.steps",
         "batch_size": "generation.batch_size", "salt": "generation.salt", "policy": "policy",
+        "executor": "execution.executor", "workers": "execution.workers",
     }  # fmt: skip
     given = {
         keys[name]: str(here / value) if isinstance(value, Path) else value

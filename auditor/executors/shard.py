@@ -32,6 +32,18 @@ class ShardExecutor:
             raise ConfigError("shard", f"{index}/{count}", "i/n with 0 <= i < n", "Count shards from 0: 0/3, 1/3, 2/3.")
         self.index, self.count = index, count
 
+    @classmethod
+    def parse(cls, text: str) -> ShardExecutor:
+        """The shard that ``i/n`` names.
+
+        Raises:
+          ConfigError: It names none.
+        """
+        index, slash, count = text.partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal()):
+            raise ConfigError("shard", repr(text), "i/n, such as 0/8", "Count from 0 to n - 1.")
+        return cls(int(index), int(count))
+
     def run(self, work: Work, pieces: Sequence[str], meter: Meter) -> list[Lost]:
         """See :class:`auditor.executors.base.Executor`; pieces of other shards are not made."""
         own = list(pieces)[self.index :: self.count]

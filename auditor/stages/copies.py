@@ -54,12 +54,15 @@ def search_every_encoder(
 ) -> list[CopySearch]:
     """The copy decision under each encoder, in the order listed."""
     searches = []
+    keys = {embedded.name: search_key(inputs, made, embedded, held_out, config) for embedded in everything}
+    undecided = [embedded for embedded in everything if not run.done(f"copies/{embedded.name}", keys[embedded.name])]
+    best = best_of_pool(run, inputs, undecided, held_out, made.key, show)
     for embedded in everything:
-        key = search_key(inputs, made, embedded, held_out, config)
+        key = keys[embedded.name]
 
         def compute(embedded: Embedded = embedded, key: dict[str, Any] = key) -> dict[str, Any]:
-            best = best_of_pool(run, inputs, embedded, held_out, made.key, show)
-            found, group = search_copies(run, inputs, embedded, held_out, made.generations, config, seed, best)
+            known = best[embedded.name]
+            found, group = search_copies(run, inputs, embedded, held_out, made.generations, config, seed, known)
             run.arrays(f"copies/{embedded.name}/groups", key, lambda: {"group": group})
             return found.model_dump(mode="json")
 

@@ -75,6 +75,14 @@ def embed_everything(
     ]
 
 
+def embed_sets(run: RunDirectory, inputs: Inputs, show: Progress) -> None:
+    """Make the pieces of both sets, which need nothing that was generated."""
+    listed = [piece for stage in embedding_pieces(run, inputs, {}, None, ()).values() for piece in stage]
+    total = sum(piece.items for piece in listed)
+    with show.stage(f"embed {total} images", total, "image") as meter:
+        inputs.spread(listed, None, meter)
+
+
 def embedded_again(views: Sequence[str], key: object, opened: Opened) -> list[Piece]:
     """The same pieces in a worker, which reads what was generated from the run directory."""
     run, inputs, generation, seed = opened.run, opened.inputs, opened.config.generation, opened.seed

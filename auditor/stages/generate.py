@@ -6,7 +6,7 @@ the same batches, and with them the same bits, as an undisturbed one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,11 +21,11 @@ from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.samplers import SAMPLERS
 from auditor.errors import CheckpointError
 from auditor.probes import choose, probe_noise
-from auditor.progress import Meter, Progress
+from auditor.progress import Progress
 from auditor.stages.generated import Generations, Part
 from auditor.stages.inputs import Inputs
 from auditor.stages.memorizer import DeferredMemorizer
-from auditor.stages.pieces import Piece, Recipe, Spread
+from auditor.stages.pieces import Piece, Spread
 from auditor.stages.reopen import Opened
 from auditor.store.digest import value_digest
 from auditor.store.record import Generation
@@ -87,24 +87,16 @@ def generate(
     """The images of :func:`sampling`, made in this process; ``title`` is what is shown, None = the stage."""
     pieces = sampling(run, stage, key, checkpoint, denoiser, config, seed, device)
     with progress.stage(f"{title or stage}: {config.probes} images", config.probes, "image") as meter:
-        return collect(pieces, checkpoint, Spread(), None, meter)
+        Spread()(pieces, None, meter)
+    return collect(pieces, checkpoint)
 
 
-def collect(
-    pieces: Sequence[Piece], checkpoint: LoadedCheckpoint, spread: Spread, recipe: Recipe | None, meter: Meter
-) -> Generations:
-    """The images of :func:`sampling`, from the run directory where they are already there.
-
-    Args:
-      pieces: Of one stage, in the order of probes.
-      checkpoint: Named where it gives no image at all.
-      spread, recipe: Where the pieces are made; see :class:`auditor.stages.pieces.Spread`.
-      meter: Told the images of every piece.
+def collect(pieces: Sequence[Piece], checkpoint: LoadedCheckpoint) -> Generations:
+    """The images of :func:`sampling`, in the order of probes.
 
     Raises:
       CheckpointError: Not one probe gave a finite image.
     """
-    spread(pieces, recipe, meter)
     generations = Generations([piece.get() for piece in pieces], sum(piece.items for piece in pieces))
     if len(generations.probe) == 0:
         raise CheckpointError(
@@ -150,21 +142,19 @@ def parts_again(run: RunDirectory, inputs: Inputs, config: GenerationConfig, see
 
 def generate_all(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str, show: Progress) -> Made:
     """The checkpoint's generations, and those of the closed-form memorizer of its training set."""
-    made = []
-    for stage, pieces_of in (("generate", checkpoint_pieces), ("memorizer", memorizer_pieces)):
-        pieces = pieces_of(run, inputs, config, seed)
-        recipe = partial(reopened, pieces_of)
-        total = sum(piece.items for piece in pieces)
-        with show.stage(f"{stage}: {total} images", total, "image") as meter:
-            made.append(collect(pieces, inputs.checkpoint, inputs.spread, recipe, meter))
-    return Made(made[0], made[1], generation_key(inputs, config, seed))
+    own = checkpoint_pieces(run, inputs, config, seed)
+    control = memorizer_pieces(run, inputs, config, seed)
+    total = sum(piece.items for piece in own + control)
+    with show.stage(f"generate: {total} images", total, "image") as meter:
+        inputs.spread(own + control, generated_again, meter)
+    key = generation_key(inputs, config, seed)
+    return Made(collect(own, inputs.checkpoint), collect(control, inputs.checkpoint), key)
 
 
-def reopened(
-    pieces_of: Callable[[RunDirectory, Inputs, GenerationConfig, str], list[Piece]], opened: Opened
-) -> list[Piece]:
+def generated_again(opened: Opened) -> list[Piece]:
     """The same pieces in a worker."""
-    return pieces_of(opened.run, opened.inputs, opened.config.generation, opened.seed)
+    given = opened.run, opened.inputs, opened.config.generation, opened.seed
+    return checkpoint_pieces(*given) + memorizer_pieces(*given)
 
 
 def generation_key(inputs: Inputs, config: GenerationConfig, seed: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from auditor.errors import AuditError
-from auditor.executors import Executor, Lost
+from auditor.executors import Executor, LocalExecutor, Lost
 from auditor.progress import Meter
 from auditor.store.run_directory import RunDirectory
 
@@ -104,12 +104,53 @@ class Spread:
         run = next(iter(left.values())).run
         began, before = time.monotonic(), run.seconds.get(work.name, 0.0)
         lost = self.executor.run(work, list(left), meter)
-        run.seconds[work.name] = before + time.monotonic() - began  # computed here or elsewhere
+        if self.executor.name != LocalExecutor.name:  # else every piece adds its own time
+            run.seconds[work.name] = before + time.monotonic() - began
         given_up = {item.piece for item in lost}
         strange = [name for name, piece in left.items() if name not in given_up and not piece.done()]
         lost += [Lost(name, "a worker made it from other inputs, or with another version") for name in strange]
         if lost:
             raise lost_pieces(work.name, lost, len(left))
+
+
+class Unfinished(AuditError):
+    """Pieces that other shards make are not there yet (exit code 2)."""
+
+    def __init__(self, stage: str, pieces: int) -> None:
+        self.stage, self.pieces = stage, pieces
+        remedy = "Give the command again once all shards have ended; `auditor run` makes what is left."
+        super().__init__(stage, f"{pieces:,} pieces that other shards have not made", "all of them", remedy)
+
+
+@dataclass(frozen=True)
+class Share(Spread):
+    """One shard of every stage, in this process; a stage is read only once all shards have made theirs."""
+
+    def __call__(self, pieces: Sequence[Piece], recipe: Recipe | None, meter: Meter) -> None:
+        """Make this shard's pieces.
+
+        Raises:
+          Unfinished: Some of the others are not there.
+          AuditError: As :class:`Spread`.
+        """
+        if not pieces or self.executor is None:
+            return
+        here = {piece.name: piece for piece in pieces}  # done or not: every shard must deal from the same list
+        work = StageWork(next(iter(here)).split("/")[0], _nothing, _no_pieces, here)
+        lost = self.executor.run(work, list(here), meter)
+        if lost:
+            raise lost_pieces(work.name, lost, len(pieces))
+        missing = sum(not piece.done() for piece in pieces)
+        if missing:
+            raise Unfinished(work.name, missing)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _no_pieces(opened: Any) -> list[Piece]:
+    return []
 
 
 def lost_pieces(stage: str, lost: Sequence[Lost], total: int) -> AuditError:

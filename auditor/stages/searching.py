@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,57 +31,72 @@ ROWS = 16_384  # a piece; fixed, since a block's size may decide between generat
 
 
 def best_of_pool(
-    run: RunDirectory, inputs: Inputs, embedded: Embedded, held_out: HeldOut, key: object, show: Progress
-) -> BestMatch:
-    """The generation, under any view, nearest to each row of the pool: training rows, then competition rows.
+    run: RunDirectory,
+    inputs: Inputs,
+    everything: Sequence[Embedded],
+    held_out: HeldOut,
+    key: object,
+    show: Progress,
+) -> dict[str, BestMatch]:
+    """Under each encoder, the generation that is nearest to each pool row under any view.
+
+    The pool's rows are the training images, then the competition slice.
 
     Args:
       key: What determined the generations.
     """
-    sets, queries = {"train": embedded.train, "holdout": embedded.holdout}, queries_in_order(embedded)
-    keys = keys_of(inputs, embedded, key)
-    pieces = search_pieces(run, embedded.name, sets, queries, keys)
-    files = [file for vectors in (*sets.values(), *queries) if (file := file_of(vectors))]
-    mapped = dict(zip(sets, files, strict=False)), files[len(sets) :]
-    whole = len(files) == len(sets) + len(queries)  # else some vectors are held in memory, where no worker sees them
-    recipe = partial(searched_again, embedded.name, *mapped, keys) if whole else None
-    total = sum(piece.items for piece in pieces)
-    with show.stage(f"search {total} images under {embedded.name}", total, "image") as meter:
-        inputs.spread(pieces, recipe, meter)
-    held = len(sets["train"]) + rows_of(inputs.holdout, held_out.competition)
-    rows = np.concatenate([np.arange(len(sets["train"])), held])
-    found = [piece.get() for piece in pieces]
-    similarity, index = (np.concatenate([part[name] for part in found])[rows] for name in ("similarity", "index"))
-    return BestMatch(similarity, index)
+    searches = [search_of(inputs, embedded, key) for embedded in everything]
+    pieces = {search.name: search_pieces(run, search) for search in searches}
+    listed = [piece for each in pieces.values() for piece in each]
+    total = sum(piece.items for piece in listed)
+    # Vectors that no file holds are seen by no worker.
+    recipe = partial(searched_again, searches) if all(search.on_disk for search in searches) else None
+    with show.stage(f"search {total} images", total, "image") as meter:
+        inputs.spread(listed, recipe, meter)
+    trained = len(inputs.train.digests)
+    rows = np.concatenate([np.arange(trained), trained + rows_of(inputs.holdout, held_out.competition)])
+    best = {}
+    for name, each in pieces.items():
+        found = [piece.get() for piece in each]
+        similarity, index = (np.concatenate([part[of] for part in found])[rows] for of in ("similarity", "index"))
+        best[name] = BestMatch(similarity, index)
+    return best
 
 
-def queries_in_order(embedded: Embedded) -> list[NDArray[np.float32]]:
-    """Generations as they are, then under each view: the rows of the decision's queries."""
-    return [embedded.generations, *embedded.views.values()]
+@dataclass(frozen=True)
+class Search:
+    """One encoder's search: vectors, as files where they are any, and what determines the result."""
+
+    name: str
+    sets: Mapping[str, Part]  # unit vectors by set, Float32[N D]
+    queries: Sequence[Part]  # unit vectors: generations as they are, then under each view
+    keys: Mapping[str, Mapping[str, Any]]  # by set, plain values
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether it can travel."""
+        return all(isinstance(part, ShardFile) for part in (*self.sets.values(), *self.queries))
 
 
-def keys_of(inputs: Inputs, embedded: Embedded, key: object) -> dict[str, dict[str, Any]]:
-    """What determines the search of each set, as plain values."""
+def search_of(inputs: Inputs, embedded: Embedded, key: object) -> Search:
+    """The search of both sets among all generations of an audit under one encoder."""
     common = {"made": key, "encoder": asdict(embedded.encoder.spec), "views": list(embedded.views)}
-    return {name: {**common, "set": inputs.sets[name].info.digest} for name in ("train", "holdout")}
+    keys = {name: {**common, "set": inputs.sets[name].info.digest} for name in ("train", "holdout")}
+    sets = {"train": on_file(embedded.train), "holdout": on_file(embedded.holdout)}
+    queries = [on_file(vectors) for vectors in (embedded.generations, *embedded.views.values())]
+    return Search(embedded.name, sets, queries, keys)
 
 
-def search_pieces(
-    run: RunDirectory,
-    name: str,
-    sets: Mapping[str, Part],
-    queries: Sequence[Part],
-    keys: Mapping[str, Mapping[str, Any]],
-) -> list[Piece]:
-    """Similarity Float64[rows] and query row Int64[rows] of the nearest query, per block of each set.
+def on_file(vectors: NDArray[np.float32]) -> Part:
+    """The .npy file that an array maps whole, or the array."""
+    name = getattr(vectors, "filename", None)
+    file = None if name is None else ShardFile(Path(name))
+    return vectors if file is None or file.shape != vectors.shape else file
 
-    Args:
-      name: Of the encoder.
-      sets: Unit vectors by set, Float32[N D].
-      queries: Unit vectors, stacked in this order.
-      keys: By set, what determines them.
-    """
-    references = functools.cache(lambda: References(np.concatenate([part[:] for part in queries])))
+
+def search_pieces(run: RunDirectory, search: Search) -> list[Piece]:
+    """Similarity Float64[rows] and query row Int64[rows] of the nearest query, per block of each set."""
+    references = functools.cache(lambda: References(np.concatenate([part[:] for part in search.queries])))
 
     def compute(vectors: Part, rows: slice) -> dict[str, NDArray[Any]]:
         found = references().best(vectors[rows])
@@ -89,28 +104,15 @@ def search_pieces(
 
     def piece(which: str, vectors: Part, start: int) -> Piece:
         rows = slice(start, min(start + ROWS, vectors.shape[0]))
-        key = {**keys[which], "rows": [rows.start, rows.stop]}
-        place = f"search/{name}/{which}/{start // ROWS:05d}"
+        key = {**search.keys[which], "rows": [rows.start, rows.stop]}
+        place = f"search/{search.name}/{which}/{start // ROWS:05d}"
         return Piece(run, place, key, rows.stop - rows.start, partial(compute, vectors, rows))
 
-    return [
-        piece(which, vectors, start) for which, vectors in sets.items() for start in range(0, vectors.shape[0], ROWS)
-    ]
+    blocks = [(which, vectors, start) for which, vectors in search.sets.items()
+              for start in range(0, vectors.shape[0], ROWS)]  # fmt: skip
+    return [piece(*block) for block in blocks]
 
 
-def searched_again(
-    name: str,
-    sets: Mapping[str, Path],
-    queries: Sequence[Path],
-    keys: Mapping[str, Mapping[str, Any]],
-    opened: Opened,
-) -> list[Piece]:
-    """The same pieces in a worker, from files of vectors."""
-    mapped = {which: ShardFile(file) for which, file in sets.items()}
-    return search_pieces(opened.run, name, mapped, [ShardFile(file) for file in queries], keys)
-
-
-def file_of(vectors: NDArray[np.float32]) -> Path | None:
-    """The .npy file that an array maps whole; None if it is held in memory."""
-    file = getattr(vectors, "filename", None)
-    return None if file is None or ShardFile(Path(file)).shape != vectors.shape else Path(file)
+def searched_again(searches: Sequence[Search], opened: Opened) -> list[Piece]:
+    """The same pieces in a worker."""
+    return [piece for search in searches for piece in search_pieces(opened.run, search)]
