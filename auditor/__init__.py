@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from auditor.comparing import compare, read_compared
     from auditor.comparison_config import ComparisonConfig, read_comparison
     from auditor.config import AuditConfig, EncoderConfig, read_config
+    from auditor.extracting import extract
+    from auditor.extraction_config import ExtractionConfig
     from auditor.indexing import IndexInfo, add_to_index, build_index, index_info, merge_indexes, verify_index
     from auditor.looking_up import lookup
     from auditor.planning import plan
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from auditor.store.record import Record
 
 __all__ = [
-    "AuditConfig", "CliquesConfig", "Comparison", "ComparisonConfig", "Policy", "Record", "compare", "find_cliques",
+    "AuditConfig", "CliquesConfig", "Comparison", "ComparisonConfig", "ExtractionConfig", "Policy", "Record", "compare",
+    "extract", "find_cliques",
     "judge", "judge_run", "lookup", "make_canaries", "plan", "read_cliques", "read_compared", "read_comparison",
     "read_config", "read_policy", "read_record", "run", "split",
     "EncoderConfig", "IndexInfo", "add_to_index", "build_index", "index_info", "merge_indexes", "verify_index",
@@ -44,7 +47,7 @@ _HOME = {
     "read_comparison": "auditor.comparison_config",
     "CliquesConfig": "auditor.cliques", "find_cliques": "auditor.cliques", "read_cliques": "auditor.cliques",
     "compare": "auditor.comparing", "read_compared": "auditor.comparing",
-    "lookup": "auditor.looking_up",
+    "lookup": "auditor.looking_up", "extract": "auditor.extracting", "ExtractionConfig": "auditor.extraction_config",
     "run": "auditor.audit", "judge_run": "auditor.audit", "read_record": "auditor.audit",
 }  # fmt: skip
 

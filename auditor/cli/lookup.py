@@ -59,7 +59,7 @@ def plain(text: str) -> str:
     return "".join(char for char in text if char.isprintable())
 
 
-def read_list(file: Path) -> list[str]:
+def read_list(file: Path, option: str = "--list") -> list[str]:
     """Lines of a list that are not empty, in their order.
 
     Raises:
@@ -68,7 +68,7 @@ def read_list(file: Path) -> list[str]:
     try:
         lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--list {printable(file)}", error, "a text file of paths or ids", "Correct it.") from error
+        raise ConfigError(f"{option} {printable(file)}", error, "a text file of paths or ids", "Correct it.") from error
     if not lines:
-        raise ConfigError(f"--list {printable(file)}", "no lines", "paths or ids, one a line", "Correct it.")
+        raise ConfigError(f"{option} {printable(file)}", "no lines", "paths or ids, one a line", "Correct it.")
     return lines

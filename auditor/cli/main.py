@@ -18,6 +18,7 @@ from auditor.cli import (
     cliques,
     compare,
     doctor,
+    extract,
     gate,
     index,
     init,
@@ -49,7 +50,7 @@ def cli() -> None:
 
 for command in (
     init.init, plan.plan, run.run, gate.gate, compare.compare, report.report, split.split, canary.canary,
-    cliques.cliques, lookup.lookup, index.index, worker.worker, scan.scan, doctor.doctor,
+    cliques.cliques, lookup.lookup, extract.extract, index.index, worker.worker, scan.scan, doctor.doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

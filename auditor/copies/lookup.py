@@ -57,7 +57,7 @@ def survey_surroundings(
     found = nearest_neighbours(images, training, LISTED)
     held = nearest_neighbours(images, holdout, LISTED) if len(holdout) else _nothing(len(images))
     other = np.maximum(
-        _beyond(images, training, found, threshold), _beyond(images, holdout, held, threshold)
+        nearest_beyond(images, training, found, threshold), nearest_beyond(images, holdout, held, threshold)
     )  # of either set
     match = best_match(images, generations)
     landing = np.concatenate(
@@ -87,7 +87,7 @@ def _nothing(queries: int) -> Neighbours:
     return Neighbours(np.empty((queries, 0)), np.empty((queries, 0), np.int64))
 
 
-def _beyond(
+def nearest_beyond(
     images: NDArray[np.float32], pool: NDArray[np.float32], found: Neighbours, threshold: float
 ) -> NDArray[np.float64]:
     """Float64[Q]: similarity of the nearest pool row below the threshold; looks deeper where all found are above."""
