@@ -42,7 +42,7 @@ def cliques(target: Path, run_dir: Path | None, encoders: tuple[str, ...], image
         changes["encoders"] = [encoder_section(text, here) for text in encoders]
     report = find_cliques(read_cliques(target, changes), directory, progress=terminal, images=images)
     found = any(search.pictures for search in report.searches)
-    colour = COLOURS["fail" if found else "pass"]
+    colour = COLOURS["fail" if found else "cannot conclude"]
     sentence = printable(cliques_sentence(report.searches))
     terminal.console.print(f"[{colour}]{sentence}[/]", highlight=False)
     terminal.console.print(f"report: {printable(directory / 'cliques.html')}", highlight=False, soft_wrap=True)

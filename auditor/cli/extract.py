@@ -67,7 +67,7 @@ def extract(
 
     found = extract_records(config, ids, directory, asked=asked, progress=terminal, images=images)
     told = extraction_leaflet(found)
-    colour = COLOURS[{"fail": "fail", "pass": "pass", "open": "cannot conclude"}[told.tone]]
+    colour = COLOURS["fail" if told.tone == "fail" else "cannot conclude"]
     terminal.console.print(f"[{colour}]{printable(told.lead)}[/]", highlight=False)
     for note in found.notes:
         terminal.console.print(f"  → {printable(note)}", highlight=False)

@@ -27,6 +27,7 @@ LEAST = 5  # generations of a clique
 CHANCE = 0.05  # expected number of chance cliques
 NEAR, FAR = 0.03, 0.30  # shares of pairs that r0 and r1 are read off at
 SAMPLE = 2_048  # generations that the law is read off
+MOST = 2_048  # generations of one clique; a picture of more is several cliques, joined afterwards
 LEAST_DIFFERENT = 64  # different pictures below which it is not
 LEAST_DIMENSION = 2.0  # below which the pairs between r0 and r1 tell of clumps
 CLUMP, CLUMP_RADIUS = 1 / 6, 0.25  # share of generations within so much of the 90th percentile of distances
@@ -142,7 +143,7 @@ def find_cliques(cloud: Cloud, radius: float, least: int = LEAST) -> list[NDArra
         if free[centre]:
             others = np.flatnonzero(free)
             distance = cloud.to(np.array([centre]), others)[0]
-            near = others[distance <= radius][np.argsort(distance[distance <= radius], kind="stable")]
+            near = others[distance <= radius][np.argsort(distance[distance <= radius], kind="stable")][:MOST]
             members = _complete(cloud, int(centre), near, radius)
             if len(members) >= least:
                 free[members] = False

@@ -20,7 +20,7 @@ def clique_leaflet(report: CliqueReport) -> Leaflet:
         kind="Cliques among generations from independent noise",
         title=title,
         lead=cliques.cliques_sentence(report.searches),
-        tone="fail" if found else "pass" if told else "open",
+        tone="fail" if found else "open",
         note=cliques.MEANING,
         made=f"{report.started}, auditor {report.tool_version}",
         source="cliques.json",

@@ -48,7 +48,7 @@ def extraction_leaflet(found: Extraction) -> Leaflet:
         kind="Extraction of named training records",
         title=title,
         lead=extraction_sentence(found),
-        tone="fail" if found.extracted else "pass" if able else "open",
+        tone="fail" if found.extracted else "open",
         note=METHOD,
         made=f"{found.started}, auditor {found.tool_version}",
         source="extract.json",

@@ -18,7 +18,7 @@ from auditor.report.comparison.markdown import section_lines
 from auditor.report.markdown_text import escape
 from auditor.report.pages import Images, write_whole
 
-LOOKS = {"fail": "✕", "pass": "✓", "open": "?"}
+LOOKS = {"fail": "✕", "open": "–"}  # nothing found is no pass: it says what was tried
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Leaflet:
     kind: str  # such as "Cliques among generations"
     title: str
     lead: str
-    tone: Literal["fail", "pass", "open"]
+    tone: Literal["fail", "open"]
     note: str  # how to read it
     made: str  # when, and by which version
     source: str  # file that it is drawn from

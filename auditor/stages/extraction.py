@@ -46,8 +46,17 @@ class Answers:
     """What all attacks brought back; A attacks, N contestants."""
 
     similarity: NDArray[np.float64]  # [A N] of the nearest answer to its image; NaN where no draw gave one
-    pixels: NDArray[np.uint8]  # [A N C H W] that answer; zeros likewise
+    parts: list[list[NDArray[np.uint8]]]  # per attack, blocks [B C H W] of those answers, memory-mapped
     failed: NDArray[np.int64]  # [A] answers that were not finite
+
+    def pixels(self, attack: int, row: int) -> NDArray[np.uint8]:
+        """The nearest answer to one contestant, UInt8[C H W]."""
+        for part in self.parts[attack]:
+            if row < len(part):
+                image: NDArray[np.uint8] = part[row]
+                return image
+            row -= len(part)
+        raise IndexError(row)
 
 
 def plan_attacks(
@@ -123,7 +132,7 @@ def run_attacks(
             found.append(parts)
     return Answers(
         similarity=np.stack([np.concatenate([part["similarity"] for part in parts]) for parts in found]),
-        pixels=np.stack([np.concatenate([part["pixels"] for part in parts]) for parts in found]),
+        parts=[[part["pixels"] for part in parts] for parts in found],
         failed=np.array([sum(int(part["failed"].sum()) for part in parts) for parts in found]),
     )
 

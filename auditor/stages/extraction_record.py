@@ -18,6 +18,7 @@ from auditor.store.digest import value_digest
 from auditor.store.extraction import AttackedRecord, AttackResult, Attempt, Verdict
 from auditor.store.parts import Estimate
 
+SUSPICIOUS = 0.05  # p-value of one record over all attacks
 SHOWN = 24  # records with pictures, extracted ones first
 ORDER: dict[Verdict, int] = {"extracted": 0, "suspect": 1, "not extracted": 2, "untestable": 3}
 
@@ -98,18 +99,16 @@ def _verdict(
     q_value: float,
     alpha: float,
 ) -> tuple[Verdict, str]:
-    """A record beyond all its matched held-out images that is not certified is a suspect."""
+    """A record with p <= 0.05 of its own over all attacks, not certified among the others, is a suspect."""
+    p_value = len(attempts) * min(attempt.p_value for attempt in attempts)
     if outcome.certified[row] and contestants.resolving:
         best = max(attempts, key=lambda attempt: (-attempt.p_value, attempt.margin))
         return "extracted", f"{best.attack} brings it back as held-out images are not brought back"
-    beyond = any(one.margin > 0 and one.matched_below == one.matched > 0 for one in attempts)
-    if not beyond:
+    if p_value > SUSPICIOUS:
         return "not extracted", "held-out images are brought back as well"
     if not contestants.resolving:
         return "suspect", "the encoder does not tell copies from look-alikes on this data"
-    if np.isnan(q_value):
-        return "suspect", "no attack brings it nearer than another real image is"
-    return "suspect", f"brought back better than its matched held-out images, but q = {q_value:.2g} is above {alpha:g}"
+    return "suspect", f"p = {p_value:.2g} by itself, but q = {q_value:.2g} among the records named is above {alpha:g}"
 
 
 def attack_results(
@@ -195,7 +194,7 @@ def illustrate(
         paths = []
         for attack, plan in enumerate(plans):
             path = f"pictures/answers/{value_digest([side, name, plan.name])[:16]}.png"
-            save_png(run / path, answers.pixels[attack, row])
+            save_png(run / path, answers.pixels(attack, row))
             paths.append(path)
         return paths
 

@@ -139,3 +139,10 @@ def test_embedded_distance_is_of_unit_vectors() -> None:
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     distance = embedded(vectors).to(np.array([0]), np.arange(5))[0]
     np.testing.assert_allclose(distance, np.sqrt(np.maximum(2 - 2 * (vectors @ vectors[0]), 0)), atol=1e-3)
+
+
+def test_a_picture_of_thousands_is_joined_from_cliques_of_bounded_size() -> None:
+    cloud = with_repeats(smooth(4_000, 0, dim=6), pictures=1, each=3_000, scatter=0.001)
+    cliques = find_cliques(cloud, 0.05, 5)
+    assert [len(members) for members in cliques] == [2_048, 953]  # with the point that they repeat
+    assert [len(members) for members in join_cliques(cloud, cliques, 0.1)] == [3_001]
