@@ -9,12 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from auditor.search.rows import Rows
+
 
 @dataclass(frozen=True)
 class Pool:
     """Training images followed by the held-out images of the competition slice; N = n + m rows."""
 
-    embeddings: NDArray[np.float32]  # [N D] unit rows, may be an np.memmap
+    embeddings: Rows  # Float32[N D] unit rows: an array, an np.memmap or shards
     ids: Sequence[str]
     is_training: NDArray[np.bool_]  # [N], all True before all False
     pixel_digest: NDArray[Any]  # [N] text or integers; equal exactly where the pixels are (NumPy bytes drop \0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, rankdata
 
 from auditor.search.exact import nearest_neighbours
+from auditor.search.rows import Rows
 from auditor.stats.intervals import clopper_pearson
 from auditor.store.parts import Estimate
 
@@ -33,7 +34,7 @@ def shares_above(similarity: NDArray[np.float64], level: float) -> list[Estimate
 
 def adaptive_ratio(
     generations: NDArray[np.float32],
-    training: NDArray[np.float32],
+    training: Rows,
     similarity: NDArray[np.float64],
     index: NDArray[np.int64],
     distinct: NDArray[np.int64],
@@ -110,8 +111,8 @@ def nearest_share(
 def data_copying_test(
     generations: NDArray[np.float32],
     to_training: NDArray[np.float64],
-    training: NDArray[np.float32],
-    holdout: NDArray[np.float32],
+    training: Rows,
+    holdout: Rows,
 ) -> Estimate:
     """C_T: standardised rank-sum of generations' against held-out images' distances to training; << 0 = copying.
 
@@ -176,9 +177,9 @@ def _squared(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray
     return result
 
 
-def _evenly(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def _evenly(rows: Rows) -> NDArray[np.float32]:
     """At most 4,096 evenly spaced rows."""
-    return rows[:: max(1, -(-len(rows) // CELL_SAMPLE))]
+    return rows[np.arange(0, len(rows), max(1, -(-len(rows) // CELL_SAMPLE)))]
 
 
 def _share(name: str, hits: int, trials: int, level: float) -> Estimate:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from auditor.regime.shares import CALIBRATION, REPORTED, share, unscored
 from auditor.search.exact import nearest_neighbours
+from auditor.search.rows import Rows
 from auditor.store.parts import Estimate
 
 GL_PUBLISHED = 0.6
@@ -21,7 +22,7 @@ TAIL = 0.01
 Similarity = NDArray[np.float64]
 
 
-def nearest_similarity(generations: NDArray[np.float32], images: NDArray[np.float32]) -> Similarity:
+def nearest_similarity(generations: NDArray[np.float32], images: Rows) -> Similarity:
     """Float64[G]: similarity of each generation, Float32[G D], to its nearest image, Float32[N D], N >= 1; exact."""
     return nearest_neighbours(generations, images, 1).similarity[:, 0]
 

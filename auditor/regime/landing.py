@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from auditor.search.exact import nearest_neighbours
 from auditor.search.outside import nearest_outside_group
+from auditor.search.rows import Rows
 
 NOWHERE = -1  # the item of a generation that lands on no real image
 
@@ -28,7 +29,7 @@ class Landing:
         return np.where(self.on_item, self.item, NOWHERE)
 
 
-def land(generations: NDArray[np.float32], pool: NDArray[np.float32], group: NDArray[np.int64]) -> Landing:
+def land(generations: NDArray[np.float32], pool: Rows, group: NDArray[np.int64]) -> Landing:
     """The real image that each generation is nearest to, and whether it lands on it.
 
     A generation lands if it is nearer to the image than any other real image is, duplicates of it aside: the
@@ -37,7 +38,7 @@ def land(generations: NDArray[np.float32], pool: NDArray[np.float32], group: NDA
 
     Args:
       generations: Unit vectors Float32[G D]; G = 0 gives empty results.
-      pool: Unit vectors Float32[N D] of all real images, training and held-out; may be an ``np.memmap``.
+      pool: Unit vectors Float32[N D] of all real images, training and held-out; an ``np.memmap`` or shards.
       group: Int64[N] duplicate group of each pool row, numbered from 0.
     """
     found = nearest_neighbours(generations, pool, 1)
@@ -47,7 +48,7 @@ def land(generations: NDArray[np.float32], pool: NDArray[np.float32], group: NDA
     return Landing(group[row], similarity > other, similarity, row)
 
 
-def item_of(generations: NDArray[np.float32], rows: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.int64]:
+def item_of(generations: NDArray[np.float32], rows: Rows, group: NDArray[np.int64]) -> NDArray[np.int64]:
     """Int64[G]: the group of each generation's nearest row; for a memorizer, whose samples are its points.
 
     Args:

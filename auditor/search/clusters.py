@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from auditor.errors import ConfigError
 from auditor.search.index import check_comparable, import_faiss, unit_blocks
+from auditor.search.rows import Rows
 
 ROUNDS = 25
 MOST_PER_CLUSTER = 1_024  # vectors per cluster that the centres are fitted to; every vector is assigned
 
 
-def kmeans(vectors: NDArray[np.float32], k: int, seed: int) -> NDArray[np.int64]:
+def kmeans(vectors: Rows, k: int, seed: int) -> NDArray[np.int64]:
     """Int64[N]: spherical k-means cluster of each vector, numbered 0..k-1 by falling size.
 
     The same vectors, k and seed give the same clusters. A cluster may be empty where vectors repeat.

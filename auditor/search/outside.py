@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.search.exact import nearest_neighbours
+from auditor.search.rows import Rows
 
 NO_OTHER = -1.0  # similarity to the nearest other image where there is none
 
@@ -22,7 +23,7 @@ class Nearest:
 
 def nearest_outside_group(
     rows: NDArray[np.int64],
-    embeddings: NDArray[np.float32],
+    embeddings: Rows,
     group: NDArray[np.int64],
     *,
     queries: NDArray[np.float32] | None = None,

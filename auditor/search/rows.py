@@ -67,6 +67,21 @@ class ShardFile:
         return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
 
+class Picked:
+    """Rows of a part in another order, picked when they are asked for."""
+
+    def __init__(self, part: Part, rows: NDArray[np.int64]) -> None:
+        self._part, self._rows = part, rows
+        self.shape, self.dtype = (len(rows), part.shape[-1]), part.dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: Any) -> Floats:
+        found: Floats = np.asarray(self._part[self._rows[rows]])
+        return found
+
+
 class Stacked:
     """Parts below one another, read where they lie. Slices are views; ``np.asarray`` reads them into memory."""
 

@@ -17,6 +17,7 @@ from auditor.copies.groups import duplicate_groups
 from auditor.copies.verbatim import LEAST_ENTROPY, entropy
 from auditor.progress import Progress
 from auditor.regime.landing import land
+from auditor.search.rows import Rows
 from auditor.stages.copies import CopySearch, search_key
 from auditor.stages.embed import Embedded
 from auditor.stages.generate import Generations, Made
@@ -47,7 +48,7 @@ def measure_cliques(
     found = coincidences(run, made.generations, made.key, vectors, specs, show)
     place = next((at for at, search in enumerate(searches) if search.competition.resolving), 0)
     nearest, threshold = everything[place], searches[place].competition.duplicate_threshold
-    pool, whole = build_pool(run, inputs, nearest, held_out)
+    pool, whole = build_pool(inputs, nearest, held_out)
 
     def group_again() -> dict[str, NDArray[np.int64]]:
         return {"group": duplicate_groups(whole, threshold, rows=len(pool.ids)).group}
@@ -107,7 +108,7 @@ def of_plain(stored: dict[str, Any]) -> Coincidences:
 def on_training(
     found: Coincidences,
     generations: NDArray[np.float32],
-    pool: NDArray[np.float32],
+    pool: Rows,
     group: NDArray[np.int64],
     ids: Sequence[str],
     training: int,

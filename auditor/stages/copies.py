@@ -99,7 +99,7 @@ def search_copies(
       best: The generation nearest to each pool row, where that was searched beforehand.
     """
     name, views = embedded.name, list(embedded.views)
-    pool, everything = build_pool(run, inputs, embedded, held_out)
+    pool, everything = build_pool(inputs, embedded, held_out)
     planted = plant_in(pool, inputs.train, inputs.holdout, embedded.encoder, seed, views)
 
     def verbatim(rows: NDArray[np.int64], originals: NDArray[np.int64]) -> NDArray[np.bool_]:

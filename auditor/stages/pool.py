@@ -12,10 +12,10 @@ from auditor.copies.groups import duplicate_groups
 from auditor.copies.pool import Pool, floor_of_planted
 from auditor.data import pixels_of
 from auditor.encoders.base import Encoder
-from auditor.stages.embed import Embedded, join
+from auditor.search.rows import Picked, Stacked
+from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.slices import HeldOut, slice_holdout
-from auditor.store.run_directory import RunDirectory
 from auditor.validity.planted import PlantedCopies, embed_planted, sample_originals
 
 
@@ -35,7 +35,7 @@ def held_out_groups(inputs: Inputs, embedded: Embedded, seed: str) -> NDArray[np
     return duplicate_groups(pool, floor_of_planted(planted)).group
 
 
-def build_pool(run: RunDirectory, inputs: Inputs, embedded: Embedded, held_out: HeldOut) -> tuple[Pool, Pool]:
+def build_pool(inputs: Inputs, embedded: Embedded, held_out: HeldOut) -> tuple[Pool, Pool]:
     """(pool, everything): training rows and those of the competition slice; the same rows, then all set aside.
 
     Their vectors stay on disk.
@@ -43,7 +43,7 @@ def build_pool(run: RunDirectory, inputs: Inputs, embedded: Embedded, held_out: 
     held_ids = [*held_out.competition, *held_out.placebo, *held_out.membership]
     held, train_ids = rows_of(inputs.holdout, held_ids), list(inputs.train.digests)
     everything = Pool(
-        embeddings=join(run, f"embed/{embedded.name}/pool", [embedded.train, embedded.holdout[held]]),
+        embeddings=Stacked([embedded.train, Picked(embedded.holdout, held)]),
         ids=[*train_ids, *held_ids],
         is_training=np.arange(len(train_ids) + len(held)) < len(train_ids),
         pixel_digest=np.concatenate([digests_of(inputs.train), digests_of(inputs.holdout)[held]]),

@@ -61,7 +61,7 @@ def regime_of(
     needed = memorizer_bytes(inputs)
     if needed > MOST_BYTES:
         return CheckpointRegime(verdict=too_large(embedded.name, needed), agreement=None)
-    pool, _ = build_pool(run, inputs, embedded, held_out)
+    pool, _ = build_pool(inputs, embedded, held_out)
     ids = set(held_out.competition)
     competing = {name: digest for name, digest in inputs.holdout.digests.items() if name in ids}
     holdout = Images(inputs.holdout.source, inputs.holdout.info, competing)

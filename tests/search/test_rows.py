@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from auditor.errors import DataError
 from auditor.search.exact import best_match, nearest_neighbours, pairs_above
 from auditor.search.ranges import within
-from auditor.search.rows import ShardFile, Stacked
+from auditor.search.rows import Picked, ShardFile, Stacked
 
 
 def unit(rng: np.random.Generator, rows: int, dim: int) -> np.ndarray:
@@ -44,6 +44,19 @@ def test_slices_and_picks_of_stacked_parts_are_those_of_the_whole(
         assert np.array_equal(part[inner], expected[inner])
     mask = rng.random(30) < 0.4
     assert np.array_equal(stacked[mask], whole[mask])
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.lists(st.integers(0, 30), max_size=4), st.integers(0, 40))
+def test_picked_rows_stack_with_others(seed: int, cuts: list[int], count: int) -> None:
+    rng = np.random.default_rng(seed)
+    whole = unit(rng, 30, 3)
+    rows = rng.integers(0, 30, count)
+    stacked = Stacked([whole, Picked(cut(whole, cuts), rows)])
+    expected = np.concatenate([whole, whole[rows]])
+    assert np.array_equal(np.asarray(stacked), expected)
+    asked = rng.integers(0, len(expected), 40)
+    assert np.array_equal(stacked[asked], expected[asked])
 
 
 def test_rows_outside_are_refused() -> None:

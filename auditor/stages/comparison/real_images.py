@@ -12,8 +12,9 @@ from auditor.copies.pool import Pool
 from auditor.encoders.base import Encoder
 from auditor.progress import Progress
 from auditor.search.clusters import kmeans
+from auditor.search.rows import Rows, Stacked
 from auditor.stages.comparison.inputs import Compared, ComparedInputs
-from auditor.stages.embed import Vectors, embed_images, join
+from auditor.stages.embed import embed_images
 from auditor.stages.inputs import Images
 from auditor.stages.pool import digests_of, rows_of
 from auditor.store.digest import value_digest
@@ -33,12 +34,12 @@ class RealImages:
     key: dict[str, object]  # what determined the vectors
 
     @property
-    def training_vectors(self) -> Vectors:
+    def training_vectors(self) -> Rows:
         """Float32[n D]."""
         return self.pool.embeddings[: self.pool.training]
 
     @property
-    def holdout_vectors(self) -> Vectors:
+    def holdout_vectors(self) -> Rows:
         """Float32[m D]; no rows without held-out images."""
         return self.pool.embeddings[self.pool.training :]
 
@@ -56,9 +57,8 @@ def real_images(
     assert train is not None
     sets = [train] if holdout is None else [train, holdout]
     vectors = [embed_images(run, f"{name}/{images.info.digest[:16]}", images, encoder, show) for images in sets]
-    whole = f"embed/{name}/pool-{train.info.digest[:16]}"
     pool = Pool(
-        embeddings=vectors[0] if holdout is None else join(run, whole, vectors),
+        embeddings=Stacked(vectors),
         ids=[name for images in sets for name in images.digests],
         is_training=np.arange(sum(map(len, vectors))) < len(vectors[0]),
         pixel_digest=np.concatenate([digests_of(images) for images in sets]),
