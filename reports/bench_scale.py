@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from bench_embedding import MODEL, forward_seconds
 from bench_table import conditions, unit_rows, vectors_on_disk
 
 from auditor.search.exact import best_match, nearest_neighbours
@@ -49,7 +48,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> list[str]:
         cells = " | ".join(f"{result[name][0]:.2f} | {result[name][1] / 1e6:.0f}" for name in SEARCHES)
         mapped = max(result[name][2] for name in SEARCHES)
         lines.append(f"| {rows:,} | {cells} | {16 * rows / 1e6:.1f} | {mapped / 1e6:,.0f} |")
-    return [*lines, "", flatness(found), "", *extrapolation(forward_seconds())]
+    return [*lines, "", flatness(found), "", *extrapolation()]
 
 
 def flatness(found: dict[int, dict[str, list[float]]]) -> str:
@@ -70,12 +69,11 @@ def flatness(found: dict[int, dict[str, list[float]]]) -> str:
     )
 
 
-def extrapolation(embedding: float) -> list[str]:
-    """What `auditor plan` prints at five billion images, for one encoder of 512 dimensions and 10,000 generations.
+def extrapolation() -> list[str]:
+    """What `auditor plan` prints at five billion images, for one encoder of 512 dimensions and 10,000 generations."""
+    from bench_embedding import MODEL, forward_seconds  # not in the processes whose memory is measured
 
-    Args:
-      embedding: Seconds an image in the encoder.
-    """
+    embedding = forward_seconds()
     rates = Rates(embedding, *measure_search([DIM]))
     one, many = (scale(rates, [DIM], 10_000, 600 * 10**6, images=IMAGES, machines=m) for m in (1, MACHINES))
     return [
