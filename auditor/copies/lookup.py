@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from auditor.search.exact import Neighbours, best_match, nearest_neighbours
 from auditor.search.outside import NO_OTHER
+from auditor.search.rows import Rows
 
 LISTED = 16  # neighbours looked for at first
 BLOCK = 512  # images whose similarity to all generations is in memory at once
@@ -40,8 +41,8 @@ class Surroundings:
 
 def survey_surroundings(
     images: NDArray[np.float32],
-    training: NDArray[np.float32],
-    holdout: NDArray[np.float32],
+    training: Rows,
+    holdout: Rows,
     generations: NDArray[np.float32],
     threshold: float,
 ) -> Surroundings:
@@ -87,9 +88,7 @@ def _nothing(queries: int) -> Neighbours:
     return Neighbours(np.empty((queries, 0)), np.empty((queries, 0), np.int64))
 
 
-def nearest_beyond(
-    images: NDArray[np.float32], pool: NDArray[np.float32], found: Neighbours, threshold: float
-) -> NDArray[np.float64]:
+def nearest_beyond(images: NDArray[np.float32], pool: Rows, found: Neighbours, threshold: float) -> NDArray[np.float64]:
     """Float64[Q]: similarity of the nearest pool row below the threshold; looks deeper where all found are above."""
     similarity = np.full(len(images), NO_OTHER)
     left, depth = np.arange(len(images)), found.similarity.shape[1]

@@ -15,6 +15,7 @@ from auditor.data import pixels_of
 from auditor.errors import ConfigError
 from auditor.probes import choose
 from auditor.search.exact import nearest_neighbours, pairs_above
+from auditor.search.rows import Rows
 from auditor.stages.embed import Vectors
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.pool import digests_of, plant_in, rows_of
@@ -44,9 +45,7 @@ class Contestants:
         return [*self.records, *self.holdout]
 
 
-def gather(
-    inputs: Inputs, train: Vectors, holdout: Vectors, named: Sequence[str], wanted: int, seed: str
-) -> Contestants:
+def gather(inputs: Inputs, train: Rows, holdout: Rows, named: Sequence[str], wanted: int, seed: str) -> Contestants:
     """The contestants, chosen by what the images are and never by what the checkpoint makes of them.
 
     Args:
@@ -90,7 +89,7 @@ def gather(
     )
 
 
-def duplicate_threshold(inputs: Inputs, train: Vectors, holdout: Vectors, seed: str) -> float:
+def duplicate_threshold(inputs: Inputs, train: Rows, holdout: Rows, seed: str) -> float:
     """As in an audit: the 5th percentile of planted copies' similarity to their originals."""
     ids = [*inputs.train.digests, *inputs.holdout.digests]
     is_training = np.arange(len(ids)) < len(inputs.train.digests)
@@ -99,7 +98,7 @@ def duplicate_threshold(inputs: Inputs, train: Vectors, holdout: Vectors, seed: 
     return floor_of_planted(plant_in(pool, inputs.train, inputs.holdout, inputs.encoders[0], seed))
 
 
-def _stand_in(train: Vectors, holdout: Vectors) -> Vectors:
+def _stand_in(train: Rows, holdout: Rows) -> Vectors:
     """A zero-strided stand-in of both sets' rows: planting needs their number only, not their values."""
     rows = len(train) + len(holdout)
     return np.broadcast_to(np.zeros((1, train.shape[1]), np.float32), (rows, train.shape[1]))
@@ -116,7 +115,7 @@ def leaders(vectors: Vectors, threshold: float) -> NDArray[np.int64]:
     return leader
 
 
-def candidates(images: Images, train: Vectors, holdout: Vectors, threshold: float, count: int, seed: str) -> list[str]:
+def candidates(images: Images, train: Rows, holdout: Rows, threshold: float, count: int, seed: str) -> list[str]:
     """Held-out ids drawn at random, none a near-duplicate of a training image or of one drawn before it."""
     drawn = choose(seed, "extraction held out", images.distinct_ids, count)
     vectors = np.ascontiguousarray(holdout[rows_of(images, drawn)])
@@ -125,7 +124,7 @@ def candidates(images: Images, train: Vectors, holdout: Vectors, threshold: floa
     return [name for name, keep in zip(drawn, apart & leads, strict=True) if keep]
 
 
-def times_near(vectors: Vectors, train: Vectors, threshold: float, named: Sequence[str]) -> dict[str, int]:
+def times_near(vectors: Vectors, train: Rows, threshold: float, named: Sequence[str]) -> dict[str, int]:
     """How many training images are near-duplicates of each, by exact search as deep as it takes."""
     times, depth = {}, NEIGHBOURS
     left = np.arange(len(named))
@@ -148,7 +147,7 @@ def difficulty(images: Images, ids: Sequence[str], nearest_other: NDArray[np.flo
     return np.column_stack([np.log(distance(nearest_other) + 1e-3), np.log(detail + 1.0)])
 
 
-def _other(images: Vectors, train: Vectors, holdout: Vectors, threshold: float) -> NDArray[np.float64]:
+def _other(images: Vectors, train: Rows, holdout: Rows, threshold: float) -> NDArray[np.float64]:
     """Similarity of the nearest real image of either set that is no duplicate."""
     if not len(images):
         return np.empty(0)

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from auditor.config import AuditConfig, EncoderConfig
 from auditor.data import Geometry, open_source, select, survey
-from auditor.encoders.base import Encoder
+from auditor.encoders.base import Encoder, EncoderSpec
 from auditor.encoders.build import build_encoder
 from auditor.errors import AuditError, ConfigError, DataError
+from auditor.indexing.training import TrainingIndex
+from auditor.search.rows import Rows, ShardFile, Stacked
 from auditor.stages.embed import named
 from auditor.stages.remembered import remember, remembered
 from auditor.store.record import ImageSet, Record
 from auditor.store.run_directory import RunDirectory
-
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,44 @@ class Finished:
     holdout: AuditedSet
     probe: NDArray[np.int64]  # [G] number of each generation's probe
 
-    def vectors(self, encoder: str, part: str) -> Vectors:
-        """Embeddings of ``train``, ``holdout`` or ``generations`` under an encoder, Float32[N D], memory-mapped.
+    def vectors(self, encoder: str, part: str) -> Rows:
+        """Embeddings of ``train``, ``holdout`` or ``generations`` under an encoder, Float32[N D], read where they lie.
 
         Raises:
-          ConfigError: They are no longer in the run directory.
+          ConfigError: They are no longer in the run directory, nor in the index that it was run with.
           DataError: They are not one row per image.
         """
         folder = self.run.path / "embed" / encoder / part
         rows = {"train": len(self.train.ids), "holdout": len(self.holdout.ids), "generations": len(self.probe)}[part]
-        files = [folder / "all.npy", folder / "vectors.npy", folder / "00000" / "vectors.npy"]
-        file = next((file for file in files if file.is_file()), None)
-        if file is None:
+        found = stored_rows(folder)
+        if found is None and part == "train":
+            found = self._indexed(encoder, folder)
+        if found is None:
             remedy = "Give `auditor run` again with the same arguments, which makes what is missing."
             raise ConfigError(str(folder), "no embeddings", f"those of {rows:,} images", remedy)
-        found: Vectors = np.load(file, mmap_mode="r", allow_pickle=False)
-        if found.ndim != 2 or len(found) != rows or found.dtype != np.float32:
-            raise DataError(str(file), f"{found.dtype}{list(found.shape)}", f"float32[{rows} D]", "Audit again.")
+        if len(found) != rows:
+            raise DataError(str(folder), f"{len(found):,} rows", f"{rows:,}, one per image", "Audit again.")
         return found
+
+    def _indexed(self, encoder: str, folder: Path) -> Rows | None:
+        """The training set's embeddings in the index that the audit was given, if that encoder made it."""
+        if self.config.data.index is None or not self.config.data.index.exists():
+            return None
+        specs = [EncoderSpec(**info.model_dump()) for info in self.record.encoders]
+        index = TrainingIndex.open(self.config.data.index, self.geometry, specs, check=False)
+        names = [competition.encoder for competition in self.record.copies]
+        if index.manifest.encoder != specs[names.index(encoder)]:
+            return None
+        return index.embeddings(self.train.ids, folder / "all.npy")
+
+
+def stored_rows(folder: Path) -> Rows | None:
+    """What a stage kept of one set's embeddings: blocks, or one array; None if neither."""
+    blocks = sorted(folder.glob("[0-9]*/vectors.npy"))
+    if blocks:
+        return Stacked([ShardFile(block) for block in blocks])
+    single = next((file for name in ("vectors.npy", "all.npy") if (file := folder / name).is_file()), None)
+    return None if single is None else Stacked([ShardFile(single)])
 
 
 def open_finished(

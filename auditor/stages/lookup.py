@@ -97,7 +97,7 @@ def vectors_of(
     mirrored = np.zeros((len(files), dim), np.float32)
     for place, one in enumerate(asked):
         if one.row is not None:
-            vectors[place] = stored[one.kind][one.row]
+            vectors[place] = stored[one.kind][np.array([one.row])][0]
     for start in range(0, len(files), BATCH):
         places = files[start : start + BATCH]
         pixels = np.stack([one.pixels for one in (asked[place] for place in places) if one.pixels is not None])
