@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from auditor.config import AuditConfig
 from auditor.encoders.views import names_of
 from auditor.errors import ConfigError
-from auditor.executors.build import build_executor
+from auditor.executors.build import build_executor, crowded
 from auditor.policy import DEFAULT_NAME, Policy, copies_rule, judge, membership_rule, read_policy
 from auditor.progress import Progress, Silent
 from auditor.report import render
@@ -59,6 +59,8 @@ def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None =
     policy = read_policy(config.policy)
     threads = config.threads or torch.get_num_threads()
     with closing(build_executor(config.execution, threads)) as executor:
+        if said := crowded(executor, threads):
+            show.note(said)
         return _audit(shared(begin(config, Path(run_dir)), executor), policy, show)
 
 

@@ -14,6 +14,7 @@ from auditor.config import AuditConfig
 from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.samplers import SAMPLERS
 from auditor.diffusion.sweep import sweep
+from auditor.executors.build import build_executor
 from auditor.membership import ATTACKS
 from auditor.membership.dataset_inference import MOST
 from auditor.policy import read_policy
@@ -148,6 +149,7 @@ def plan(config: AuditConfig, *, images: int = IMAGES, machines: int = MACHINES)
       AuditError: Whatever would also stop the audit.
     """
     policy = read_policy(config.policy)
+    build_executor(config.execution, 1).close()  # an engine that is not installed is found out here
     inputs = open_inputs(config)
     sizes, n = inputs.sizes, inputs.train.info.distinct
     alpha, generation = config.copies.alpha, config.generation

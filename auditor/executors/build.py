@@ -33,6 +33,17 @@ def _ray(config: ExecutionConfig, threads: int) -> Executor:
     return RayExecutor(config.workers, threads)
 
 
+def crowded(executor: Executor, threads: int) -> str | None:
+    """What to say of more threads than cores: they wait for each other, and take many times as long."""
+    cores = os.cpu_count() or 1
+    if not isinstance(executor, ProcessExecutor) or executor.devices or executor.workers * threads <= cores:
+        return None
+    return (
+        f"{executor.workers} workers of {threads} CPU threads on {cores} cores: they hold each other up. "
+        f"Set threads = {max(1, cores // executor.workers)} before the run begins."
+    )
+
+
 def build_executor(config: ExecutionConfig, threads: int) -> Executor:
     """The executor that a configuration asks for; no worker is started yet.
 

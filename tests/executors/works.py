@@ -7,9 +7,11 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from auditor.errors import CheckpointError, DataError
+from auditor.stages.pieces import Piece
 from auditor.store.atomic import create
 from auditor.store.run_directory import RunDirectory
 
@@ -65,3 +67,31 @@ class Unopened:
 def squares_in(folder: Path) -> dict[str, int]:
     """Every piece that was finished."""
     return {file.stem: int(file.read_text()) for file in (folder / "run" / "squares").glob("*.json")}
+
+
+@dataclass(frozen=True)
+class Cubes:
+    """What a stage's recipe takes: a run directory, and what happens in workers."""
+
+    run: RunDirectory
+    trouble: str = ""
+
+
+def reopen_cubes(folder: Path, trouble: str) -> Cubes:
+    """In a worker."""
+    return Cubes(RunDirectory.join(folder), trouble)
+
+
+def cubes(opened: Cubes) -> list[Piece]:
+    """Four pieces; the third has trouble in workers."""
+
+    def compute(number: int) -> int:
+        if opened.trouble == "kills" and number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number**3
+
+    other = opened.trouble == "another key"
+    return [
+        Piece(opened.run, f"cubes/{number}", [number, other and number == 2], 1, partial(compute, number), plain=True)
+        for number in range(4)
+    ]
