@@ -36,8 +36,9 @@ def small_audit(folder: Path, executor: str = "local", **changes: dict[str, obje
 
 
 def artifacts(run_dir: Path) -> dict[str, str]:
-    """Digest of every file that a run left, but for those with times in them."""
+    """Digest of every file that a run left, but for those with times in them and what a killed writer began."""
     files = sorted(path for path in run_dir.rglob("*") if path.is_file() and path.name not in TIMED)
+    files = [path for path in files if path.suffix != ".part"]
     return {str(path.relative_to(run_dir)): file_digest(path) for path in files}
 
 

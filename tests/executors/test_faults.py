@@ -82,12 +82,14 @@ def test_work_that_cannot_be_opened_ends_the_run(executor: Executor, tmp_path: P
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from auditor.executors import ProcessExecutor
 from tests.executors.works import Squares
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits it ignored
     executor = ProcessExecutor(2)
     try:
         executor.run(Squares(Path(sys.argv[1]), (("1", "takes long"),)), ["0", "1", "2", "3"], print)
