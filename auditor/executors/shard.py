@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from auditor.errors import ConfigError
 from auditor.executors.base import Lost, Work
@@ -51,7 +52,7 @@ class ShardExecutor:
         make = work.open() if own else int
         for piece in own:
             for _ in range(1 + RETRIES):
-                outcome = attempt(lambda piece=piece: make(piece))  # type: ignore[misc]
+                outcome = attempt(partial(make, piece))
                 if outcome.kind != "failed":
                     break
             if outcome.error is not None:

@@ -80,7 +80,10 @@ def make_partition(folder: Path, loaded: Loaded, source: SourcePlan, portion: Po
     if is_done(target, key) is None:
         ids = frozenset(checked_ids(loaded, source, portion))
         stream = embed_stream(loaded.source, loaded.encoder, loaded.manifest.batch, AHEAD, only=ids, digests=True)
-        lost = lambda: [(name, reason) for name, reason in loaded.source.unreadable if name in ids]  # noqa: E731
+
+        def lost() -> list[tuple[str, str]]:
+            return [(name, reason) for name, reason in loaded.source.unreadable if name in ids]
+
         write_partition(target, key, stream, portion.count, lost)
     return portion.count
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,9 +170,7 @@ def audited_encoders(
         raise ConfigError("encoders", got, f"{len(finished.record.encoders)}, as audited", remedy)
     built = []
     for section, info in zip(sections, finished.record.encoders, strict=True):
-        make: Callable[[], Encoder] = lambda section=section: build_encoder(  # type: ignore[misc]  # noqa: E731
-            section, channels=shape[0], height=shape[1], width=shape[2], device=device
-        )
+        make = partial(build_encoder, section, channels=shape[0], height=shape[1], width=shape[2], device=device)
         built.append(_same(make, info.model_dump(), remedy))
     return named(built)
 
