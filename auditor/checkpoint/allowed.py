@@ -1,11 +1,12 @@
-"""What a checkpoint may name: classes of diffusers that this package opens, and file types it reads."""
+"""What a checkpoint may name: classes of diffusers and transformers that are opened here, and file types read."""
 
 from __future__ import annotations
 
-PIPELINES = frozenset(
-    {"DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "ScoreSdeVePipeline", "DiTPipeline", "LDMPipeline"}
-)
-NETWORKS = frozenset({"UNet2DModel", "DiTTransformer2DModel", "Transformer2DModel"})
+TEXT_PIPELINES = frozenset({"StableDiffusionPipeline"})
+PIPELINES = TEXT_PIPELINES | {
+    "DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "ScoreSdeVePipeline", "DiTPipeline", "LDMPipeline",
+}  # fmt: skip
+NETWORKS = frozenset({"UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel", "Transformer2DModel"})
 AUTOENCODERS = frozenset({"AutoencoderKL", "VQModel"})
 VP_SCHEDULERS = frozenset(
     {
@@ -30,9 +31,15 @@ VP_SCHEDULERS = frozenset(
 VE_SCHEDULERS = frozenset({"ScoreSdeVeScheduler"})
 # Safe to open, but their noise schedules are not read here: loading ends with a CheckpointError, not a refusal.
 OTHER_SCHEDULERS = frozenset({"EDMDPMSolverMultistepScheduler", "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"})
-CLASSES = PIPELINES | NETWORKS | AUTOENCODERS | VP_SCHEDULERS | VE_SCHEDULERS | OTHER_SCHEDULERS
+TEXT_ENCODERS = frozenset({"CLIPTextModel"})
+TOKENIZERS = frozenset({"CLIPTokenizer", "CLIPTokenizerFast"})
+CLASSES = {
+    "diffusers": NETWORKS | AUTOENCODERS | VP_SCHEDULERS | VE_SCHEDULERS | OTHER_SCHEDULERS,
+    "transformers": TEXT_ENCODERS | TOKENIZERS,
+}
+# Beside what makes images: never opened, so that it may be of any class, or have no files.
+NEVER_LOADED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 
-LIBRARIES = frozenset({"diffusers"})
 REMOTE_CODE_KEYS = frozenset({"auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code"})
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pth", ".pt2", ".th"})

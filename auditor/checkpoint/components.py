@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,32 +15,46 @@ from auditor.checkpoint.scan import Scan
 from auditor.errors import CheckpointError
 
 SAVE_AGAIN = "Download or save the checkpoint again."
+# By library: what makes a network float32, and lets a shape that differs from the configuration's be an error.
+OPTIONS: dict[str, dict[str, object]] = {
+    "diffusers": {"low_cpu_mem_usage": False, "torch_dtype": torch.float32},
+    "transformers": {"dtype": torch.float32},
+}
+COUNTED = re.compile(r"(^|\.)embeddings\.position_ids$")  # 0, 1, 2, ...: older versions saved them as if learnt
 
 
-def load_network(scan: Scan, name: str, kind: str, device: str) -> Any:
-    """The component as an instance of diffusers' class ``kind``: float32, evaluation mode, no gradients.
+def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str = "diffusers") -> Any:
+    """The component as an instance of the library's class ``kind``: float32, evaluation mode, no gradients.
+
+    Args:
+      scan: The checkpoint.
+      name: The component's name in model_index.json.
+      kind: A class on the allow-list.
+      device: As torch names it.
+      library: diffusers or transformers.
 
     Raises:
       CheckpointError: Weights are missing, left over, of another shape than the configuration says, or not finite.
     """
-    import diffusers
-
     subject = f"{scan.path}: {name}"
+    refuse_stray_adapter(component_folder(scan.path, name), subject)
+    origin = importlib.import_module(library)
+    origin.utils.logging.disable_progress_bar()
     try:
         # Constructors draw initial weights: the global random state is put back afterwards.
         with torch.random.fork_rng(devices=[]):
-            network, found = getattr(diffusers, kind).from_pretrained(
+            network, found = getattr(origin, kind).from_pretrained(
                 component_folder(scan.path, name),
                 use_safetensors=None if scan.pickled else True,
                 local_files_only=True,
-                low_cpu_mem_usage=False,
-                torch_dtype=torch.float32,
                 output_loading_info=True,
+                **OPTIONS[library],
             )
     except Exception as error:  # configurations are foreign: constructors raise whatever they meet
         got = " ".join(str(error).split())[:300] or type(error).__name__
         raise CheckpointError(subject, got, f"weights and configuration of a {kind}", SAVE_AGAIN) from error
-    for keys, fault in ((found["missing_keys"], "lacks"), (found["unexpected_keys"], "has unexpected")):
+    unexpected = [key for key in found["unexpected_keys"] if not COUNTED.search(key)]
+    for keys, fault in ((found["missing_keys"], "lacks"), (unexpected, "has unexpected")):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             got = f"a file that {fault} the tensor {sorted(keys)[0]}{more}"
@@ -45,6 +62,13 @@ def load_network(scan: Scan, name: str, kind: str, device: str) -> Any:
     own_memory(network)
     check_finite(network, subject)
     return network.to(device).eval().requires_grad_(False)
+
+
+def refuse_stray_adapter(folder: Path, subject: str) -> None:
+    """Raise CheckpointError if transformers would change the component by an adapter that lies beside its weights."""
+    if (folder / "adapter_config.json").is_file():
+        remedy = "Name it as checkpoint.adapter, or fuse it into the weights."
+        raise CheckpointError(subject, "adapter_config.json", "weights without an adapter beside them", remedy)
 
 
 def own_memory(network: torch.nn.Module) -> None:

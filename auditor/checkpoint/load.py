@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
 
-from auditor.checkpoint import dit, latent_unet, score_sde, unet  # noqa: F401  # each registers its family
+from auditor.checkpoint import dit, latent_unet, score_sde, stable_diffusion, unet  # noqa: F401  # register families
 from auditor.checkpoint.components import scheduler_config
 from auditor.checkpoint.family import Parts, Trained, families
 from auditor.checkpoint.guidance import Guided
 from auditor.checkpoint.latents import LatentCodec
 from auditor.checkpoint.scan import Scan, check_unchanged
 from auditor.checkpoint.schedule import noise_schedule, prediction_type
+from auditor.checkpoint.text import TextConditioner
 from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.precision import Precision, reduce_precision
 from auditor.diffusion.prediction import PredictionType
@@ -32,12 +34,38 @@ class LoadedCheckpoint:
     null_class: int | None  # label that stands for no label; None = it was not trained for guidance
     scheduler_config: dict[str, object]  # with every default filled in
 
+    @property
+    def text(self) -> TextConditioner | None:
+        """What can bind the denoiser to prompts; None = it is not conditional on text."""
+        return self.denoiser if isinstance(self.denoiser, TextConditioner) else None
+
+    def with_prompts(self, prompts: Sequence[str]) -> LoadedCheckpoint:
+        """The same checkpoint as a conditional one whose labels are the places of these prompts.
+
+        The label after the last is the empty prompt, the null label of guidance. Prompts are embedded when they are
+        first asked for.
+
+        Raises:
+          ConfigError: No prompts, or a checkpoint that is not conditional on text.
+        """
+        if self.text is None:
+            got, expected = self.info.pipeline, "a text-to-image checkpoint"
+            raise ConfigError(f"{self.info.path}: prompts", got, expected, "Leave the prompts out.")
+        if not prompts:
+            raise ConfigError(f"{self.info.path}: prompts", "none", "at least one", "Give prompts, or leave them out.")
+        info = self.info.model_copy(update={"conditional": True})
+        count, denoiser = len(prompts), self.text.with_prompts(prompts)
+        return replace(self, info=info, denoiser=denoiser, num_classes=count, null_class=count)
+
     def guided(self, scale: float) -> Denoiser:
         """The denoiser under classifier-free guidance: 1 is the plain conditional model, 0 the unconditional one.
 
         Raises:
           ConfigError: The checkpoint has no null label.
         """
+        if self.null_class is None and self.text is not None:
+            remedy = "Give prompts, or remove the option."
+            raise ConfigError("generation.guidance_scale", f"{scale} without prompts", "prompts to guide to", remedy)
         if self.null_class is None:
             got, remedy = f"{scale} for a checkpoint without a null label", "Remove the option."
             raise ConfigError("generation.guidance_scale", got, "none", remedy)
@@ -92,5 +120,6 @@ def describe(scan: Scan, pipeline: str, parts: Parts) -> Checkpoint:
         sample_shape=list(parts.denoiser.sample_shape),
         train_timesteps=len(schedule),
         conditional=parts.num_classes is not None,
+        text=isinstance(parts.denoiser, TextConditioner),
         notes=notes,
     )

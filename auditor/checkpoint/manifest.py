@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from auditor.checkpoint.allowed import CLASSES, LIBRARIES, PIPELINES, REMOTE_CODE_KEYS
+from auditor.checkpoint.allowed import CLASSES, NEVER_LOADED, PIPELINES, REMOTE_CODE_KEYS, TEXT_PIPELINES, TOKENIZERS
 from auditor.errors import CheckpointError, ConfigError, UnsafeArtifactError
 
 MAX_JSON = 2**26  # bytes
@@ -57,17 +57,29 @@ def read_manifest(root: Path) -> dict[str, object]:
     For a folder without it, but with the config.json of a bare UNet2DModel and a scheduler_config.json, the index
     that ``save_pretrained`` would have written, its components at "." (see :func:`component_folder`).
     """
+    index, subject = read_index(root), f"{root}: model_index.json"
+    passed_over = NEVER_LOADED if index["_class_name"] in TEXT_PIPELINES else frozenset()
+    for name, entry in index.items():
+        if not name.startswith("_") and isinstance(entry, list) and name not in passed_over:
+            _check_component(root, name, entry, subject)
+    return index
+
+
+def read_index(root: Path) -> dict[str, object]:
+    """model_index.json, or one made up for a bare network, if its pipeline is on the allow-list.
+
+    Nothing else is read, so that a pipeline of another kind is refused by its name whatever its folder holds.
+
+    Raises:
+      UnsafeArtifactError: Another pipeline; the message lists those that are audited.
+    """
     file = root / "model_index.json"
     subject = f"{root}: model_index.json"
     index = read_object(file, subject) if file.is_file() else _bare_index(root)
     pipeline = index.get("_class_name")
     if not isinstance(pipeline, str) or pipeline not in PIPELINES:
-        raise UnsafeArtifactError(
-            f"{subject}: _class_name", repr(pipeline), f"one of {', '.join(sorted(PIPELINES))}", CLASS_REMEDY
-        )
-    for name, entry in index.items():
-        if not name.startswith("_") and isinstance(entry, list):
-            _check_component(root, name, entry, subject)
+        expected = f"one of {', '.join(sorted(PIPELINES))}"
+        raise UnsafeArtifactError(f"{subject}: _class_name", repr(pipeline), expected, CLASS_REMEDY)
     return index
 
 
@@ -75,17 +87,24 @@ def _check_component(root: Path, name: str, entry: list[object], subject: str) -
     """One ``name: [library, class]`` entry, and the class its own configuration states."""
     if entry == [None, None]:
         return
-    if len(entry) != 2 or entry[0] not in LIBRARIES:
+    if len(entry) != 2 or not isinstance(entry[0], str) or entry[0] not in CLASSES:
         got = f"the library {entry[0]!r}" if len(entry) == 2 else repr(entry)
-        raise UnsafeArtifactError(f"{subject}: {name}", got, "the library 'diffusers'", CLASS_REMEDY)
-    if not isinstance(entry[1], str) or entry[1] not in CLASSES:
-        expected = f"one of {', '.join(sorted(CLASSES - PIPELINES))}"
+        raise UnsafeArtifactError(f"{subject}: {name}", got, f"one of {', '.join(CLASSES)}", CLASS_REMEDY)
+    classes = CLASSES[entry[0]]
+    if not isinstance(entry[1], str) or entry[1] not in classes:
+        expected = f"one of {', '.join(sorted(classes))}"
         raise UnsafeArtifactError(f"{subject}: {name}", f"the class {entry[1]!r}", expected, CLASS_REMEDY)
-    config = component_config(root, name)
-    stated = config.get("_class_name", entry[1])
-    if not isinstance(stated, str) or stated not in CLASSES:
-        where = f"{root}: {name}: _class_name"
-        raise UnsafeArtifactError(where, repr(stated), f"the class {entry[1]}", CLASS_REMEDY)
+    for stated in _stated_classes(component_config(root, name, entry[1])):
+        if not isinstance(stated, str) or stated not in classes:
+            where = f"{root}: {name}: class"
+            raise UnsafeArtifactError(where, repr(stated), f"the class {entry[1]}", CLASS_REMEDY)
+
+
+def _stated_classes(config: dict[str, object]) -> list[object]:
+    """The classes that a component's own configuration names: of diffusers, of a transformers model, a tokenizer."""
+    architectures = config.get("architectures") or []
+    named = [config[key] for key in ("_class_name", "tokenizer_class") if config.get(key) is not None]
+    return [*named, *(architectures if isinstance(architectures, list) else [architectures])]
 
 
 def component_folder(root: Path, name: str) -> Path:
@@ -94,14 +113,15 @@ def component_folder(root: Path, name: str) -> Path:
     return own if own.is_dir() else root
 
 
-def component_config(root: Path, name: str) -> dict[str, object]:
-    """The component's config.json or scheduler_config.json.
+def component_config(root: Path, name: str, kind: str = "") -> dict[str, object]:
+    """The component's config.json, scheduler_config.json or, of a tokenizer's class, tokenizer_config.json.
 
     Raises:
       CheckpointError: There is none, or it is not a JSON object.
     """
     folder = component_folder(root, name)
-    file = folder / ("scheduler_config.json" if name == "scheduler" else "config.json")
+    prefix = "scheduler_" if name == "scheduler" else "tokenizer_" if kind in TOKENIZERS else ""
+    file = folder / f"{prefix}config.json"
     subject = f"{root}: {file.relative_to(root).as_posix()}"
     if not file.is_file():
         remedy = "Download or save the checkpoint again."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.checkpoint.allowed import CODE_SUFFIXES, PICKLE_SUFFIXES, SKIPPED_FOLDERS
-from auditor.checkpoint.manifest import check_json, read_json, read_manifest
+from auditor.checkpoint.manifest import check_json, read_index, read_json, read_manifest
 from auditor.checkpoint.pickles import PickleError, check_pickle
 from auditor.checkpoint.safetensors_header import HeaderError, check_header
 from auditor.errors import CheckpointError, ConfigError, UnsafeArtifactError
@@ -52,6 +52,7 @@ def scan(path: Path, *, allow_pickle: bool = False) -> Scan:
         raise ConfigError(str(path), "no such folder", "a diffusers save_pretrained folder", "Correct the path.")
     notes: list[str] = []
     names = sorted(relative_files(path, notes))
+    read_index(path)  # before any weight: of another pipeline nothing is looked at
     pickles = [name for name in names if check_file(path, name, allow_pickle)]
     if pickles:
         notes.append(f"pickled weights accepted by opt-in: {', '.join(pickles)}")

@@ -40,6 +40,7 @@ class Checkpoint(Part):
     sample_shape: list[int]  # C, H, W in model space
     train_timesteps: int
     conditional: bool
+    text: bool = False  # it takes prompts; without them it was audited under the empty one
     notes: list[str] = []
 
 

@@ -87,7 +87,7 @@ def custom_pipeline_class(root: Path) -> None:
 
 
 def foreign_pipeline(root: Path) -> None:
-    edit(root / "model_index.json", lambda index: index.update(_class_name="StableDiffusionPipeline"))
+    edit(root / "model_index.json", lambda index: index.update(_class_name="StableVideoDiffusionPipeline"))
 
 
 def custom_module(root: Path) -> None:

@@ -1,0 +1,114 @@
+"""Text as a condition: the place of a prompt in a list, its embedding known to the checkpoint alone.
+
+Whatever samples, attacks or guides sees Int64 conditions, as of a class-conditional checkpoint, so that nothing above
+this package knows how a family encodes text.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self, runtime_checkable
+
+import torch
+
+from auditor.checkpoint.family import OpenNetwork
+from auditor.diffusion.denoiser import Denoiser
+from auditor.diffusion.prediction import PredictionType
+from auditor.diffusion.schedule import NoiseSchedule
+
+KEPT_BYTES = 2**28  # of embeddings kept for later batches: 1,500 prompts of Stable Diffusion, 30 of FLUX
+Embedding = dict[str, torch.Tensor]  # Float32[1 ...] by the name under which the family's network call takes it
+EncodeText = Callable[[str], Embedding]
+
+
+@runtime_checkable
+class TextConditioner(Protocol):
+    """A denoiser that can be bound to a list of prompts."""
+
+    def with_prompts(self, prompts: Sequence[str]) -> Denoiser:
+        """The denoiser whose condition Int64[B] is places in ``prompts``.
+
+        ``len(prompts)`` is the empty prompt, which condition None means too.
+        """
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A list of prompts, the empty one after its end, each embedded alone and when it is first asked for.
+
+    Alone, so that an embedding's last bits do not depend on the prompts beside it. Embeddings are kept up to
+    :data:`KEPT_BYTES`, the longest unused leaving first: memory does not grow with the list.
+    """
+
+    encode: EncodeText
+    texts: tuple[str, ...] = ()
+    kept: OrderedDict[str, Embedding] = field(default_factory=OrderedDict, compare=False, repr=False)
+
+    def of(self, texts: Sequence[str]) -> Prompts:
+        """Other texts for the same encoder, sharing what is kept."""
+        return replace(self, texts=tuple(texts))
+
+    def at(self, condition: torch.Tensor | None, count: int) -> Embedding:
+        """Embeddings Float32[B ...] by name, at Int64[B] places; without places, ``count`` times the empty prompt.
+
+        Raises:
+          ValueError: A place outside 0..len(texts).
+        """
+        texts = [self.text(place) for place in self.places(condition, count)]
+        found = {text: self.embedding(text) for text in dict.fromkeys(texts)}
+        self._forget()
+        return {name: torch.cat([found[text][name] for text in texts]) for name in found[texts[0]]}
+
+    def places(self, condition: torch.Tensor | None, count: int) -> list[int]:
+        """Int64[B] as a list; without it, ``count`` times the empty prompt's place."""
+        return [len(self.texts)] * count if condition is None else condition.tolist()
+
+    def text(self, place: int) -> str:
+        """The prompt at a place; the empty one at the place after the last."""
+        if not 0 <= place <= len(self.texts):
+            raise ValueError(f"condition: got {place}; expected places of prompts, 0..{len(self.texts)}")
+        return "" if place == len(self.texts) else self.texts[place]
+
+    def embedding(self, text: str) -> Embedding:
+        """One prompt's embedding, Float32[1 ...] by name."""
+        if text not in self.kept:
+            # Tensors made in inference mode could not serve a later gradient.
+            with torch.inference_mode(False), torch.no_grad():
+                self.kept[text] = self.encode(text)
+        self.kept.move_to_end(text)
+        return self.kept[text]
+
+    def _forget(self) -> None:
+        size = sum(tensor.nbytes for embedding in self.kept.values() for tensor in embedding.values())
+        while size > KEPT_BYTES:
+            _, embedding = self.kept.popitem(last=False)
+            size -= sum(tensor.nbytes for tensor in embedding.values())
+
+
+@dataclass(frozen=True)
+class TextDenoiser(OpenNetwork):
+    """A network conditional on text as a denoiser; each family says how it is called."""
+
+    network: Any  # torch.nn.Module
+    prediction_type: PredictionType
+    schedule: NoiseSchedule
+    sample_shape: tuple[int, int, int]
+    prompts: Prompts
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """See :class:`auditor.diffusion.denoiser.Denoiser`; without condition, under the empty prompt.
+
+        Raises:
+          ValueError: A place outside the list of prompts.
+        """
+        return self.raw(x_t, t, self.prompts.at(condition, len(x_t)))
+
+    def raw(self, x_t: torch.Tensor, t: torch.Tensor, text: Embedding) -> torch.Tensor:
+        """Raw output Float32[B C H W] under embeddings Float32[B ...]; one call of the network."""
+        raise NotImplementedError
+
+    def with_prompts(self, prompts: Sequence[str]) -> Self:
+        """See :class:`TextConditioner`."""
+        return replace(self, prompts=self.prompts.of(prompts))
