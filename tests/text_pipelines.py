@@ -65,12 +65,37 @@ def text_unet(**options: object) -> diffusers.UNet2DConditionModel:
     return seeded(lambda: diffusers.UNet2DConditionModel(**(defaults | options)))
 
 
+def ddim(**options: object) -> diffusers.DDIMScheduler:
+    """Stable Diffusion's betas, walked as this package walks them."""
+    defaults = {
+        "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "timestep_spacing": "trailing",
+        "steps_offset": 1, "clip_sample": False,
+    }  # fmt: skip
+    return diffusers.DDIMScheduler(**(defaults | options))
+
+
 def save_sd(folder: Path, scheduler: Any = None, **options: object) -> Path:
     """StableDiffusionPipeline without a safety checker."""
     pipeline = diffusers.StableDiffusionPipeline(
         vae=autoencoder(), text_encoder=clip_encoder(), tokenizer=clip_tokenizer(), unet=text_unet(**options),
-        scheduler=scheduler or diffusers.DDIMScheduler(timestep_spacing="trailing", steps_offset=1, clip_sample=False),
+        scheduler=scheduler or ddim(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def save_sdxl(folder: Path, zeros: bool = True) -> Path:
+    """StableDiffusionXLPipeline whose second text encoder is wider than the first."""
+    pipeline = diffusers.StableDiffusionXLPipeline(
+        vae=autoencoder(), text_encoder=clip_encoder(16), text_encoder_2=clip_encoder(24, 12, seed=1),
+        tokenizer=clip_tokenizer(), tokenizer_2=clip_tokenizer(),
+        unet=text_unet(
+            cross_attention_dim=40, addition_embed_type="text_time", addition_time_embed_dim=4,
+            projection_class_embeddings_input_dim=6 * 4 + 12,
+        ),
+        scheduler=ddim(),
+        force_zeros_for_empty_prompt=zeros, add_watermarker=False,
     )  # fmt: skip
     pipeline.save_pretrained(folder)
     return folder

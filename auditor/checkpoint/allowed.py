@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TEXT_PIPELINES = frozenset({"StableDiffusionPipeline"})
+TEXT_PIPELINES = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
 PIPELINES = TEXT_PIPELINES | {
     "DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "ScoreSdeVePipeline", "DiTPipeline", "LDMPipeline",
 }  # fmt: skip
@@ -31,7 +31,7 @@ VP_SCHEDULERS = frozenset(
 VE_SCHEDULERS = frozenset({"ScoreSdeVeScheduler"})
 # Safe to open, but their noise schedules are not read here: loading ends with a CheckpointError, not a refusal.
 OTHER_SCHEDULERS = frozenset({"EDMDPMSolverMultistepScheduler", "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"})
-TEXT_ENCODERS = frozenset({"CLIPTextModel"})
+TEXT_ENCODERS = frozenset({"CLIPTextModel", "CLIPTextModelWithProjection"})
 TOKENIZERS = frozenset({"CLIPTokenizer", "CLIPTokenizerFast"})
 CLASSES = {
     "diffusers": NETWORKS | AUTOENCODERS | VP_SCHEDULERS | VE_SCHEDULERS | OTHER_SCHEDULERS,

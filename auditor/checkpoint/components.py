@@ -37,6 +37,8 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
       CheckpointError: Weights are missing, left over, of another shape than the configuration says, or not finite.
     """
     subject = f"{scan.path}: {name}"
+    if scan.model_index.get(name) in (None, [None, None]):
+        raise CheckpointError(subject, "no such component in model_index.json", f"a {kind}", SAVE_AGAIN)
     refuse_stray_adapter(component_folder(scan.path, name), subject)
     origin = importlib.import_module(library)
     origin.utils.logging.disable_progress_bar()

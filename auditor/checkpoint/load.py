@@ -8,7 +8,14 @@ from typing import get_args
 
 import torch
 
-from auditor.checkpoint import dit, latent_unet, score_sde, stable_diffusion, unet  # noqa: F401  # register families
+from auditor.checkpoint import (  # noqa: F401  # each registers its family
+    dit,
+    latent_unet,
+    score_sde,
+    stable_diffusion,
+    stable_diffusion_xl,
+    unet,
+)
 from auditor.checkpoint.components import scheduler_config
 from auditor.checkpoint.family import Parts, Trained, families
 from auditor.checkpoint.guidance import Guided

@@ -39,11 +39,13 @@ class Prompts:
     """A list of prompts, the empty one after its end, each embedded alone and when it is first asked for.
 
     Alone, so that an embedding's last bits do not depend on the prompts beside it. Embeddings are kept up to
-    :data:`KEPT_BYTES`, the longest unused leaving first: memory does not grow with the list.
+    :data:`KEPT_BYTES`, the longest unused leaving first: memory does not grow with the list. Of a family trained to be
+    guided away from zeros, the prompt after the end is those zeros; an empty one inside the list is embedded.
     """
 
     encode: EncodeText
     texts: tuple[str, ...] = ()
+    null_is_zero: bool = False  # guidance is away from zeros rather than from the empty prompt's embedding
     kept: OrderedDict[str, Embedding] = field(default_factory=OrderedDict, compare=False, repr=False)
 
     def of(self, texts: Sequence[str]) -> Prompts:
@@ -56,10 +58,10 @@ class Prompts:
         Raises:
           ValueError: A place outside 0..len(texts).
         """
-        texts = [self.text(place) for place in self.places(condition, count)]
-        found = {text: self.embedding(text) for text in dict.fromkeys(texts)}
+        places = self.places(condition, count)
+        found = {place: self.embedding(place) for place in dict.fromkeys(places)}
         self._forget()
-        return {name: torch.cat([found[text][name] for text in texts]) for name in found[texts[0]]}
+        return {name: torch.cat([found[place][name] for place in places]) for name in found[places[0]]}
 
     def places(self, condition: torch.Tensor | None, count: int) -> list[int]:
         """Int64[B] as a list; without it, ``count`` times the empty prompt's place."""
@@ -71,14 +73,17 @@ class Prompts:
             raise ValueError(f"condition: got {place}; expected places of prompts, 0..{len(self.texts)}")
         return "" if place == len(self.texts) else self.texts[place]
 
-    def embedding(self, text: str) -> Embedding:
-        """One prompt's embedding, Float32[1 ...] by name."""
-        if text not in self.kept:
-            # Tensors made in inference mode could not serve a later gradient.
-            with torch.inference_mode(False), torch.no_grad():
+    def embedding(self, place: int) -> Embedding:
+        """The embedding of the prompt at a place, Float32[1 ...] by name."""
+        text = self.text(place)
+        # Tensors made in inference mode could not serve a later gradient.
+        with torch.inference_mode(False), torch.no_grad():
+            if text not in self.kept:
                 self.kept[text] = self.encode(text)
-        self.kept.move_to_end(text)
-        return self.kept[text]
+            self.kept.move_to_end(text)
+            found = self.kept[text]
+            zero = self.null_is_zero and place == len(self.texts)
+            return {name: torch.zeros_like(value) for name, value in found.items()} if zero else found
 
     def _forget(self) -> None:
         size = sum(tensor.nbytes for embedding in self.kept.values() for tensor in embedding.values())
