@@ -29,6 +29,7 @@ class Queries:
     views: tuple[str, ...]  # V names, the picture as it is first
     others: RowViews | None = None  # the same views of pool images, for their margins
     best: BestMatch | None = None  # of every pool row among these queries, where that was searched beforehand
+    prompts: NDArray[np.int64] | None = None  # [G], which prompt each generation was made under; None = under none
 
     @property
     def generations(self) -> int:
@@ -41,7 +42,9 @@ class Queries:
 
     def only(self, which: NDArray[np.bool_]) -> Queries:
         """Some of the generations, Bool[G], under all views."""
-        return Queries(np.ascontiguousarray(self.vectors[np.tile(which, len(self.views))]), self.views, self.others)
+        vectors = np.ascontiguousarray(self.vectors[np.tile(which, len(self.views))])
+        prompts = None if self.prompts is None else self.prompts[which]
+        return Queries(vectors, self.views, self.others, prompts=prompts)
 
 
 def queries_of(

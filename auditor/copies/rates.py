@@ -40,31 +40,52 @@ def planted_recall(found: Mapping[str, NDArray[np.bool_]], level: float) -> Esti
     )
 
 
-def copy_rate(landing: int, possible: int, generations: int, recall: Estimate, level: float) -> Estimate:
+def copy_rate(
+    landing: NDArray[np.bool_],
+    possible: NDArray[np.bool_],
+    recall: Estimate,
+    level: float,
+    prompts: NDArray[np.int64] | None = None,
+) -> Estimate:
     """Share of generations that land on copied items, its upper bound corrected for copies that were missed.
+
+    Generations of one prompt stand or fall together. So where a checkpoint was prompted, the unit is the prompt: the
+    share of prompts under which at least one generation lands.
 
     A single item that no competition can certify may still be what half of the generations show. So the value and the
     lower end count what is certified or verbatim, the upper end also items that may be copied.
 
     Args:
-      landing: Generations whose nearest pool image is a certified or verbatim item.
-      possible: These, and generations on items that may be copied (:func:`auditor.copies.summary.possible_copies`).
-      generations: Independent generations, at least 1.
+      landing: Bool[G], generations whose nearest pool image is a certified or verbatim item; G >= 1.
+      possible: Bool[G], these, and generations on items that may be copied
+        (:func:`auditor.copies.summary.possible_copies`).
       recall: Of planted copies; the bound is divided by its lower bound, and is 1 where that is 0 or missing.
       level: Confidence of the interval, and of the recall's bound. Without a landing it is one-sided:
-        upper = 1 - (1 - level)^(1 / generations), before the division.
+        upper = 1 - (1 - level)^(1 / units), before the division.
+      prompts: Int64[G], which prompt each generation was made under; None = each stands for itself.
     """
-    lower = clopper_pearson(landing, generations, level, "two-sided").lower
-    most = clopper_pearson(possible, generations, level, "upper" if possible == 0 else "two-sided").upper
+    unit = "generations" if prompts is None else "prompts"
+    hit, maybe, units = _counts(landing, possible, prompts)
+    lower = clopper_pearson(hit, units, level, "two-sided").lower
+    most = clopper_pearson(maybe, units, level, "upper" if maybe == 0 else "two-sided").upper
     upper = min(1.0, most / recall.lower) if recall.lower else 1.0
     return Estimate(
         name="copy rate",
-        value=landing / generations,
+        value=hit / units,
         lower=lower,
         upper=upper,
         level=level,
-        method=f"Clopper-Pearson, the upper end over {possible} generations on items that are "
+        method=f"Clopper-Pearson, the upper end over {maybe} {unit} on items that are "
         "certified, verbatim or may be copied, divided by the lower bound of the planted copies' recall",
-        n=generations,
-        unit="share of generations",
+        n=units,
+        unit=f"share of {unit}",
     )
+
+
+def _counts(
+    landing: NDArray[np.bool_], possible: NDArray[np.bool_], prompts: NDArray[np.int64] | None
+) -> tuple[int, int, int]:
+    """How many units land, how many may, and how many there are."""
+    if prompts is None:
+        return int(landing.sum()), int(possible.sum()), len(landing)
+    return len(np.unique(prompts[landing])), len(np.unique(prompts[possible])), len(np.unique(prompts))
