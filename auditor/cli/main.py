@@ -24,6 +24,7 @@ from auditor.cli import (
     init,
     lookup,
     plan,
+    prompts,
     report,
     run,
     scan,
@@ -50,7 +51,8 @@ def cli() -> None:
 
 for command in (
     init.init, plan.plan, run.run, gate.gate, compare.compare, report.report, split.split, canary.canary,
-    cliques.cliques, lookup.lookup, extract.extract, index.index, worker.worker, scan.scan, doctor.doctor,
+    cliques.cliques, lookup.lookup, extract.extract, prompts.prompts, index.index, worker.worker, scan.scan,
+    doctor.doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -18,22 +18,13 @@ from numpy.typing import NDArray
 
 from auditor.membership.combined import NAME
 from auditor.membership.evaluate import Side, choose_variant
+from auditor.stats.conformal import conformal_p_values
 from auditor.stats.multiple import benjamini_hochberg
 from auditor.store.atomic import written
 from auditor.store.membership import ExposedRecord
 
 MOST_EXPOSED = 20  # records that the report names
 SLICES = 2  # each with its own non-members, and so its own Benjamini-Hochberg run
-
-
-def conformal_p_values(scores: NDArray[np.float64], nonmembers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(1 + #{non-members scoring at least as high}) / (m + 1), Float64[N]; never below 1 / (m + 1).
-
-    Source:
-      Bates, Candes, Lei, Romano and Sesia 2023, arXiv 2104.08279, equation 1.
-    """
-    below = np.searchsorted(np.sort(nonmembers), scores, side="left")
-    return np.asarray((1 + len(nonmembers) - below) / (1 + len(nonmembers)), np.float64)
 
 
 def record_table(members: Side, nonmembers: Side, repeats: Mapping[str, int], tiers: Mapping[str, str]) -> pa.Table:

@@ -11,7 +11,8 @@ import pytest
 
 from auditor.membership.combined import NAME, combine
 from auditor.membership.evaluate import choose_variant
-from auditor.membership.records import conformal_p_values, exposed, record_table, slice_q_values, write_table
+from auditor.membership.records import exposed, record_table, slice_q_values, write_table
+from auditor.stats.conformal import conformal_p_values
 from auditor.stats.multiple import benjamini_hochberg
 from auditor.stats.roc import auc
 from tests.membership.test_combined import normal_side, side

@@ -1,0 +1,42 @@
+"""How a ranking of prompts is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from auditor.config import Count, Section, Share
+
+DetectorName = Literal[
+    "magnitude", "consistency", "one_step", "sharpness", "edges", "first_entropy", "path_magnitude", "entropy",
+    "bright_ending",
+]  # fmt: skip
+
+
+class PromptsConfig(Section):
+    """The first detector decides which prompts are called; the others are reported beside it."""
+
+    detectors: Annotated[list[DetectorName], Field(min_length=1)] = [
+        "magnitude",
+        "consistency",
+        "one_step",
+        "sharpness",
+    ]
+    noises: Count = 4  # start noises per prompt, the same for every prompt
+    steps: Count = 10  # of the detectors that follow a path (path_magnitude, entropy, bright_ending)
+    guidance_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 7.5  # of paths, one_step and edges
+    batch_size: Count = 64  # rows per denoiser call
+    alpha: Share = 0.10  # false discovery rate of the called prompts
+    column: str | None = None  # of a table of prompts; None = the first usual name
+    allow_pickle: bool = False
+    salt: str | None = None  # pin the noises; None = drawn secretly and recorded afterwards
+
+    @model_validator(mode="after")
+    def _check(self) -> PromptsConfig:
+        twice = sorted({name for name in self.detectors if self.detectors.count(name) > 1})
+        if twice:
+            raise ValueError(f"detectors lists {twice[0]!r} twice")
+        if "consistency" in self.detectors and self.noises < 2:
+            raise ValueError("consistency compares noises and needs two or more; raise noises or leave it out")
+        return self

@@ -1,0 +1,134 @@
+"""Ranking prompts by how much a checkpoint seems to know them by heart: no pictures made, no training data needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from auditor.checkpoint.load import load
+from auditor.checkpoint.scan import scan
+from auditor.data.prompts import read_prompts
+from auditor.errors import ConfigError
+from auditor.probes import draw_salt, root_seed
+from auditor.progress import Progress, Silent
+from auditor.prompts_config import PromptsConfig
+from auditor.report.leaflet import write_leaflet
+from auditor.report.pages import Images, known_images
+from auditor.report.prompts import prompts_leaflet
+from auditor.stages.environment import environment
+from auditor.stages.prompt_record import Sides, assemble, illustrate
+from auditor.stages.prompts import Listed, choose_detectors, describe_list, list_prompts, score_list
+from auditor.store.digest import value_digest
+from auditor.store.prompts import PromptRanking
+from auditor.store.run_directory import RunDirectory, write_json
+
+FILE = "prompts.json"
+Given = Path | str | Sequence[str]
+
+
+def rank_prompts(
+    checkpoint: Path | str,
+    prompts: Given,
+    run_dir: Path | str,
+    *,
+    controls: Given | None = None,
+    asked: PromptsConfig | None = None,
+    progress: Progress | None = None,
+    images: Images | str = "full",
+) -> PromptRanking:
+    """Rank prompts by detectors of memorisation, and call those that stand out beside control prompts.
+
+    A detector alone cannot call: what it measures depends on a prompt's length and style too. With controls, prompts
+    that the checkpoint was surely not trained on and that are of the same length and style, such as held-out captions,
+    calls keep the share of false ones at ``asked.alpha``; without, prompts are ranked and none is called. Writes
+    prompts.json, prompts.html and prompts.md. Killed and called again, it goes on where it was.
+
+    Args:
+      checkpoint: Folder of a text-to-image checkpoint.
+      prompts: A file (see :func:`auditor.data.prompts.read_prompts`) or the texts.
+      run_dir: A new folder, or that of an earlier call with the same arguments.
+      controls: Likewise; None = none.
+      asked: Detectors, noises, level.
+      progress: Where stages report how far they are; silent by default.
+      images: ``full``, or ``none`` to leave pictures out of the reports.
+
+    Raises:
+      ConfigError: Not a text-to-image checkpoint; no prompts, or empty ones only; more steps than training times.
+      AuditError: See :mod:`auditor.errors`; nothing finished so far is lost.
+    """
+    show, chosen, asked = progress or Silent(), known_images(images), asked or PromptsConfig()
+    texts = texts_of(prompts, asked.column)
+    against = None if controls is None else texts_of(controls, asked.column)
+    scanned = scan(Path(checkpoint), allow_pickle=asked.allow_pickle)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = load(scanned, device=device)
+    bound = loaded.with_prompts(texts).denoiser  # refuses a checkpoint without text
+    if asked.steps > len(bound.schedule):
+        expected = f"at most {len(bound.schedule)}, the checkpoint's training times"
+        raise ConfigError("steps", asked.steps, expected, "Take fewer steps.")
+    detectors, left_out = choose_detectors(loaded, bound, asked)
+    if not detectors:
+        remedy = "Ask for magnitude, which every text-to-image checkpoint allows."
+        raise ConfigError("detectors", "; ".join(left_out.values()), "one that can be run", remedy)
+
+    listed = list_prompts(bound, texts)
+    empty = list_prompts(bound, [""])[0].seen
+    tested = [one for one in listed if one.seen != empty]
+    if not tested:
+        raise ConfigError("prompts", "empty prompts only", "prompts with words in them", "Correct the list.")
+    pool = list_prompts(bound, against or [])
+    kept = without(pool, {empty, *(one.seen for one in tested)})
+
+    specification = {
+        "prompts": value_digest(texts), "controls": None if against is None else value_digest(against),
+        "asked": asked.model_dump(mode="json"), "tool": version("diffusion-auditor"), "checkpoint": scanned.digest,
+    }  # fmt: skip
+    run = RunDirectory.open(Path(run_dir), specification, asked.salt or draw_salt())
+    seed = root_seed(run.salt, scanned.digest)
+    scores = score_list(
+        run, loaded, [one.prompt for one in (*tested, *kept)], detectors, asked, seed, device, show
+    )  # fmt: skip
+    sides = Sides(listed, tested, kept, overlapping=len(pool) - len(kept), given=against is not None)
+    found = assemble(sides, scores, detectors, left_out, asked, seed)
+    ranking = PromptRanking(
+        tool_version=version("diffusion-auditor"),
+        digest=value_digest(specification),
+        started=run.started,
+        seconds=run.seconds,
+        environment=environment(device),
+        asked=asked.model_dump(mode="json"),
+        checkpoint=loaded.info,
+        tested=describe_list(source_of(prompts), texts, listed),
+        controls=None if controls is None else describe_list(source_of(controls), against or [], pool),
+        seed_pinned=asked.salt is not None,
+        salt=run.salt,
+        alpha=asked.alpha,
+        evaluations=scores.made,
+        **found,
+    )
+    ranking = illustrate(ranking, run, loaded, asked, seed, device)
+    write_json(run.path / FILE, ranking.model_dump(mode="json"))
+    write_leaflet(prompts_leaflet(ranking), run.path, "prompts", images=chosen)
+    return ranking
+
+
+def texts_of(given: Given, column: str | None) -> list[str]:
+    """The prompts of a file, or those given."""
+    if isinstance(given, (str, Path)):
+        return read_prompts(Path(given), column)
+    if not given:
+        raise ConfigError("prompts", "none", "at least one", "Give prompts.")
+    return [str(text).strip() for text in given]
+
+
+def source_of(given: Given) -> str:
+    """A path, or that the texts came from Python."""
+    return str(given) if isinstance(given, (str, Path)) else "given"
+
+
+def without(pool: Sequence[Listed], others: set[str]) -> list[Listed]:
+    """Controls that are neither empty nor tested."""
+    return [one for one in pool if one.seen not in others]
