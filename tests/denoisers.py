@@ -49,6 +49,7 @@ class AffineDenoiser:
         x0 = self.mean + a * self.deviation**2 / variance * (x - a * self.mean)
         eps = (x - a * x0) / s
         read = {PredictionType.EPSILON: eps, PredictionType.SAMPLE: x0, PredictionType.V_PREDICTION: a * eps - s * x0}
+        read[PredictionType.FLOW] = eps - x0
         return read[self.prediction_type].float()
 
 

@@ -2,6 +2,10 @@
 
 x_t = a * x0 + s * eps        a = signal_scale[t], s = noise_scale[t]
 v   = a * eps - s * x0        (Salimans and Ho 2022, arXiv 2202.00512, for a^2 + s^2 = 1)
+u   = eps - x0                (flow matching: Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023, arXiv 2209.03003)
+
+The papers on flows run time from noise to data and so learn -u; u is what diffusers' networks give, the slope of x_t in
+s on the straight path a = 1 - s.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ class PredictionType(StrEnum):
     EPSILON = "epsilon"
     SAMPLE = "sample"
     V_PREDICTION = "v_prediction"
+    FLOW = "flow_prediction"
 
 
 class Prediction(NamedTuple):
@@ -42,6 +47,10 @@ def read_output(
         return Prediction((x_t - noise * model_output) / signal, model_output)
     if kind is PredictionType.SAMPLE:
         return Prediction(model_output, (x_t - signal * model_output) / noise)
+    if kind is PredictionType.FLOW:
+        # solves x_t = a x0 + s eps with eps = x0 + u; a + s is 1 on the straight path
+        both = signal + noise
+        return Prediction((x_t - noise * model_output) / both, (x_t + signal * model_output) / both)
     return Prediction(signal * x_t - noise * model_output, noise * x_t + signal * model_output)
 
 
@@ -51,4 +60,6 @@ def true_output(kind: PredictionType, x0: torch.Tensor, eps: torch.Tensor, signa
         return eps
     if kind is PredictionType.SAMPLE:
         return x0
+    if kind is PredictionType.FLOW:
+        return eps - x0
     return signal * eps - noise * x0

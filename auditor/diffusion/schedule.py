@@ -49,6 +49,12 @@ class NoiseSchedule:
         return float(self.noise_scale[-1]) if self.exploding else 1.0
 
     @property
+    def preserving(self) -> bool:
+        """Whether the variance of unit data stays 1 (VP): signal^2 + noise^2 = 1 at the middle time."""
+        middle = len(self) // 2
+        return bool(abs(self.signal_scale[middle] ** 2 + self.noise_scale[middle] ** 2 - 1) < 1e-6)
+
+    @property
     def exploding(self) -> bool:
         """Whether the signal keeps its scale while the noise grows (VE), rather than VP."""
         return bool(self.signal_scale[-1] == 1.0)

@@ -37,8 +37,8 @@ ATTACKS: Registry[Attack] = Registry("attack")
 def training_time(schedule: NoiseSchedule, published: int) -> int:
     """The training time of ``schedule`` that corresponds to a published time of DDPM's 1,000.
 
-    Variance-preserving: the same fraction of T. Variance-exploding: the time of the same noise-to-signal ratio, since
-    a fraction of a geometric schedule is quite another amount of noise.
+    Variance-preserving: the same fraction of T. Variance-exploding, and flows: the time of the same noise-to-signal
+    ratio, since a fraction of a geometric or a straight schedule is quite another amount of noise.
 
     Raises:
       ConfigError: Fewer than 100 training times, where steps of ten thousandths no longer exist.
@@ -46,7 +46,7 @@ def training_time(schedule: NoiseSchedule, published: int) -> int:
     if len(schedule) < REFERENCE_TIMES // 10:
         remedy = "Leave membership out (membership.enabled = false)."
         raise ConfigError("membership attacks", f"{len(schedule)} training times", "at least 100", remedy)
-    if not schedule.exploding:
+    if schedule.preserving:
         return min(round(published * len(schedule) / REFERENCE_TIMES), len(schedule) - 1)
     alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, REFERENCE_TIMES))[published]
     return int(np.argmin(np.abs(np.log(schedule.sigma) - 0.5 * np.log(1 / alpha_bar - 1))))

@@ -21,7 +21,7 @@ from auditor.diffusion.schedule import CLEAN, NoiseSchedule
 def test_every_reading_recovers_both_parts(kind, t, linear, normal):
     x0, eps = normal(1, 3, 1, 4, 4).double(), normal(2, 3, 1, 4, 4).double()
     a, s = float(linear.signal_scale[t]), float(linear.noise_scale[t])
-    output = {"epsilon": eps, "sample": x0, "v_prediction": a * eps - s * x0}[kind]
+    output = {"epsilon": eps, "sample": x0, "v_prediction": a * eps - s * x0, "flow_prediction": eps - x0}[kind]
     read = read_output(kind, output, a * x0 + s * eps, a, s)
     # float64: 1e-16 over the smallest scale, 0.01
     assert (read.x0 - x0).abs().max() < 1e-12

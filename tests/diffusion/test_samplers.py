@@ -17,7 +17,7 @@ from auditor.diffusion.samplers import SAMPLERS, sample_ddim, sample_dpmpp_2m, s
 from auditor.diffusion.schedule import CLEAN, NoiseSchedule
 from auditor.errors import ConfigError
 
-VP_KINDS = list(PredictionType)
+VP_KINDS = [PredictionType.EPSILON, PredictionType.SAMPLE, PredictionType.V_PREDICTION]
 
 
 def scheduler_trajectory(scheduler, denoiser, x, **step_options):

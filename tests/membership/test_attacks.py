@@ -46,6 +46,8 @@ class Plain:
         kind = self.denoiser.prediction_type
         if kind is PredictionType.EPSILON:
             return output
+        if kind is PredictionType.FLOW:
+            return (x + a * output) / (a + s)
         return (x - a * output) / s if kind is PredictionType.SAMPLE else s * x + a * output
 
     def phi(self, x: torch.Tensor, t: int, t_next: int) -> torch.Tensor:
