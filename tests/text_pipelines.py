@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import tokenizers
 import torch
 import transformers
 
@@ -97,5 +98,129 @@ def save_sdxl(folder: Path, zeros: bool = True) -> Path:
         scheduler=ddim(),
         force_zeros_for_empty_prompt=zeros, add_watermarker=False,
     )  # fmt: skip
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def words() -> list[str]:
+    """Pieces enough to read the prompts, the empty one and what stands before a prompt of Sana."""
+    return sorted({*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ:.,-", "red", "apple", "dog"})
+
+
+def t5_tokenizer() -> transformers.T5Tokenizer:
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    pieces += [(word, -2.0 - 1 / len(word)) for word in words()]
+    return transformers.T5Tokenizer(vocab=pieces, extra_ids=0)
+
+
+def t5_encoder(width: int = 24, seed: int = 2) -> transformers.T5EncoderModel:
+    config = transformers.T5Config(
+        vocab_size=len(t5_tokenizer()), d_model=width, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
+        feed_forward_proj="gated-gelu", dropout_rate=0.0,
+    )  # fmt: skip
+    return spread(seeded(lambda: transformers.T5EncoderModel(config), seed), 0.1, seed).eval()
+
+
+def gemma_tokenizer() -> transformers.GemmaTokenizer:
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", "\n"]
+    letters = [word for word in words() if len(word) == 1]
+    vocabulary = {piece: place for place, piece in enumerate([*special, *letters])}
+    tokenizer = transformers.GemmaTokenizer(vocab=vocabulary, merges=[])
+    first = tokenizers.processors.TemplateProcessing("<bos> $A", "<bos> $A $B", [("<bos>", 2)])
+    tokenizer.backend_tokenizer.post_processor = first
+    return tokenizer
+
+
+def gemma_encoder(width: int = 16) -> transformers.Gemma2Model:
+    config = transformers.Gemma2Config(
+        vocab_size=len(gemma_tokenizer()), hidden_size=width, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=8, pad_token_id=0, eos_token_id=1, bos_token_id=2,
+    )  # fmt: skip
+    return spread(seeded(lambda: transformers.Gemma2Model(config), 3), 0.1, 3).eval()
+
+
+def flow_euler(**options: object) -> diffusers.FlowMatchEulerDiscreteScheduler:
+    return diffusers.FlowMatchEulerDiscreteScheduler(**({"shift": 3.0} | options))
+
+
+def save_sd3(folder: Path, t5: bool = True, scheduler: Any = None) -> Path:
+    """StableDiffusion3Pipeline, its T5 left out on demand."""
+    transformer = seeded(
+        lambda: diffusers.SD3Transformer2DModel(
+            sample_size=8, patch_size=2, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
+            joint_attention_dim=40, caption_projection_dim=16, pooled_projection_dim=20, out_channels=4,
+            pos_embed_max_size=8,
+        )
+    )  # fmt: skip
+    pipeline = diffusers.StableDiffusion3Pipeline(
+        vae=autoencoder(shift_factor=0.06, scaling_factor=1.5), transformer=spread(transformer, 0.05),
+        text_encoder=clip_encoder(16, 8), text_encoder_2=clip_encoder(16, 12, seed=1),
+        text_encoder_3=t5_encoder(40) if t5 else None, tokenizer=clip_tokenizer(), tokenizer_2=clip_tokenizer(),
+        tokenizer_3=t5_tokenizer() if t5 else None, scheduler=scheduler or flow_euler(),
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def save_flux(folder: Path, guidance: bool = True, **schedule: object) -> Path:
+    """FluxPipeline over 8x8 latents; with ``guidance``, told it as FLUX.1 dev is."""
+    transformer = seeded(
+        lambda: diffusers.FluxTransformer2DModel(
+            patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=8,
+            num_attention_heads=2, joint_attention_dim=24, pooled_projection_dim=16, guidance_embeds=guidance,
+            axes_dims_rope=(2, 2, 4),
+        )
+    )  # fmt: skip
+    pipeline = diffusers.FluxPipeline(
+        vae=autoencoder(shift_factor=0.1, scaling_factor=0.8), transformer=spread(transformer, 0.05),
+        text_encoder=clip_encoder(16), text_encoder_2=t5_encoder(24), tokenizer=clip_tokenizer(),
+        tokenizer_2=t5_tokenizer(), scheduler=flow_euler(**(schedule or {"use_dynamic_shifting": True})),
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def save_pixart(folder: Path, kind: str = "PixArtSigmaPipeline", told: bool = False) -> Path:
+    """PixArt with a learned variance; with ``told``, a network that is told the image's size."""
+    transformer = seeded(
+        lambda: diffusers.PixArtTransformer2DModel(
+            sample_size=8, patch_size=2, in_channels=4, out_channels=8, num_layers=2, attention_head_dim=12,
+            num_attention_heads=2, cross_attention_dim=24, caption_channels=24, use_additional_conditions=told,
+        )
+    )  # fmt: skip
+    pipeline = getattr(diffusers, kind)(
+        tokenizer=t5_tokenizer(), text_encoder=t5_encoder(24), vae=autoencoder(),
+        transformer=spread(transformer, 0.05), scheduler=ddim(),
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def save_sana(folder: Path, scheduler: Any = None) -> Path:
+    """SanaPipeline over the latents of a deep-compression autoencoder."""
+    transformer = seeded(
+        lambda: diffusers.SanaTransformer2DModel(
+            sample_size=8, patch_size=1, in_channels=4, out_channels=4, num_layers=2, num_attention_heads=2,
+            attention_head_dim=8, num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16,
+            caption_channels=16,
+        )
+    )  # fmt: skip
+    vae = seeded(
+        lambda: diffusers.AutoencoderDC(
+            in_channels=3, latent_channels=4, attention_head_dim=2, encoder_block_types=("ResBlock", "ResBlock"),
+            decoder_block_types=("ResBlock", "ResBlock"), encoder_block_out_channels=(8, 8),
+            decoder_block_out_channels=(8, 8), encoder_qkv_multiscales=((), ()), decoder_qkv_multiscales=((), ()),
+            encoder_layers_per_block=(1, 1), decoder_layers_per_block=(1, 1), downsample_block_type="conv",
+            upsample_block_type="interpolate", decoder_norm_types="rms_norm", decoder_act_fns="silu",
+            scaling_factor=0.5,
+        )
+    )  # fmt: skip
+    pipeline = diffusers.SanaPipeline(
+        tokenizer=gemma_tokenizer(),
+        text_encoder=gemma_encoder(),
+        vae=vae,
+        transformer=spread(transformer, 0.05),
+        scheduler=scheduler or flow_euler(),
+    )
     pipeline.save_pretrained(folder)
     return folder

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-TEXT_PIPELINES = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
+TEXT_PIPELINES = frozenset(
+    {
+        "FluxPipeline",
+        "PixArtAlphaPipeline",
+        "PixArtSigmaPipeline",
+        "SanaPipeline",
+        "StableDiffusion3Pipeline",
+        "StableDiffusionPipeline",
+        "StableDiffusionXLPipeline",
+    }
+)
 PIPELINES = TEXT_PIPELINES | {
     "DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "ScoreSdeVePipeline", "DiTPipeline", "LDMPipeline",
 }  # fmt: skip
-NETWORKS = frozenset({"UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel", "Transformer2DModel"})
-AUTOENCODERS = frozenset({"AutoencoderKL", "VQModel"})
+NETWORKS = frozenset(
+    {
+        "DiTTransformer2DModel",
+        "FluxTransformer2DModel",
+        "PixArtTransformer2DModel",
+        "SD3Transformer2DModel",
+        "SanaTransformer2DModel",
+        "Transformer2DModel",
+        "UNet2DConditionModel",
+        "UNet2DModel",
+    }
+)
+AUTOENCODERS = frozenset({"AutoencoderDC", "AutoencoderKL", "VQModel"})
 VP_SCHEDULERS = frozenset(
     {
         "DDIMInverseScheduler",
@@ -29,10 +50,13 @@ VP_SCHEDULERS = frozenset(
     }
 )
 VE_SCHEDULERS = frozenset({"ScoreSdeVeScheduler"})
+FLOW_SCHEDULERS = frozenset({"FlowMatchEulerDiscreteScheduler"})  # and solvers of VP_SCHEDULERS with use_flow_sigmas
 # Safe to open, but their noise schedules are not read here: loading ends with a CheckpointError, not a refusal.
-OTHER_SCHEDULERS = frozenset({"EDMDPMSolverMultistepScheduler", "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"})
-TEXT_ENCODERS = frozenset({"CLIPTextModel", "CLIPTextModelWithProjection"})
-TOKENIZERS = frozenset({"CLIPTokenizer", "CLIPTokenizerFast"})
+OTHER_SCHEDULERS = FLOW_SCHEDULERS | {"EDMDPMSolverMultistepScheduler", "EDMEulerScheduler"}
+TEXT_ENCODERS = frozenset({"CLIPTextModel", "CLIPTextModelWithProjection", "Gemma2Model", "T5EncoderModel"})
+TOKENIZERS = frozenset(
+    {"CLIPTokenizer", "CLIPTokenizerFast", "GemmaTokenizer", "GemmaTokenizerFast", "T5Tokenizer", "T5TokenizerFast"}
+)
 CLASSES = {
     "diffusers": NETWORKS | AUTOENCODERS | VP_SCHEDULERS | VE_SCHEDULERS | OTHER_SCHEDULERS,
     "transformers": TEXT_ENCODERS | TOKENIZERS,

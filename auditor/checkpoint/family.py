@@ -49,10 +49,12 @@ class Parts:
 
 @dataclass(frozen=True)
 class Trained:
-    """What the scheduler's configuration says of the training."""
+    """What the scheduler's configuration says of the training, and at what size the user wants it tested."""
 
     schedule: NoiseSchedule
     prediction_type: PredictionType
+    config: Mapping[str, object]  # with every default filled in: what a flow's steps further depend on
+    asked_size: tuple[int, int] | None = None  # height and width of images in pixels; None = as configured
 
 
 FamilyLoader = Callable[[Scan, Trained, str], Parts]  # (scan, trained, device)

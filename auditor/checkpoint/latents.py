@@ -72,6 +72,28 @@ class KlAutoencoder:
 
 
 @dataclass(frozen=True)
+class DcAutoencoder:
+    """Model space is ``scaling_factor *`` the latents of a deep-compression autoencoder, which draws nothing.
+
+    Chen et al. 2024 (arXiv 2410.10733).
+    """
+
+    network: Any  # diffusers.AutoencoderDC
+    pixel_shape: Shape
+    device: str = "cpu"
+
+    @torch.no_grad()
+    def to_model(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        latents: torch.Tensor = self.network.encode(centred(pixels, self.pixel_shape, self.device)).latent
+        return latents * float(self.network.config.scaling_factor)
+
+    @torch.no_grad()
+    def to_pixels(self, x0: torch.Tensor) -> NDArray[np.uint8]:
+        latents = x0.to(self.device, torch.float32) / self.network.config.scaling_factor
+        return quantise(self.network.decode(latents).sample / 2 + 0.5)
+
+
+@dataclass(frozen=True)
 class VqAutoencoder:
     """Model space is ``scaling_factor *`` the encoder output before quantisation, which the decoder applies itself."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -10,18 +10,25 @@ import torch
 
 from auditor.checkpoint import (  # noqa: F401  # each registers its family
     dit,
+    flux,
     latent_unet,
+    pixart,
+    sana,
     score_sde,
     stable_diffusion,
+    stable_diffusion_3,
     stable_diffusion_xl,
     unet,
 )
+from auditor.checkpoint.allowed import TEXT_PIPELINES
 from auditor.checkpoint.components import scheduler_config
 from auditor.checkpoint.family import Parts, Trained, families
+from auditor.checkpoint.flow import flow_schedule, is_flow
+from auditor.checkpoint.flux import FluxDenoiser
 from auditor.checkpoint.guidance import Guided
 from auditor.checkpoint.latents import LatentCodec
 from auditor.checkpoint.scan import Scan, check_unchanged
-from auditor.checkpoint.schedule import noise_schedule, prediction_type
+from auditor.checkpoint.schedule import noise_schedule, prediction_type, train_timesteps
 from auditor.checkpoint.text import TextConditioner
 from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.precision import Precision, reduce_precision
@@ -76,10 +83,13 @@ class LoadedCheckpoint:
         if self.null_class is None:
             got, remedy = f"{scale} for a checkpoint without a null label", "Remove the option."
             raise ConfigError("generation.guidance_scale", got, "none", remedy)
-        return Guided(self.denoiser, self.null_class, scale)
+        told = self.denoiser.told(scale) if isinstance(self.denoiser, FluxDenoiser) else None
+        return told or Guided(self.denoiser, self.null_class, scale)
 
 
-def load(scan: Scan, *, device: str = "cpu", dtype: Precision = "float32") -> LoadedCheckpoint:
+def load(
+    scan: Scan, *, device: str = "cpu", dtype: Precision = "float32", image_size: tuple[int, int] | None = None
+) -> LoadedCheckpoint:
     """The scanned checkpoint on the device, its weights checked, drawing no random number.
 
     Args:
@@ -88,9 +98,10 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision = "float32") -> Lo
       dtype: What the denoising network computes in; the denoiser takes and gives float32 either way, and an
         autoencoder keeps float32. Weights are checked in float32. Another dtype is another result: a cache keyed by
         the checkpoint's digest alone must not mix them.
+      image_size: Height and width in pixels, of families whose networks take any; None = what the checkpoint states.
 
     Raises:
-      ConfigError: Another dtype.
+      ConfigError: Another dtype, or a size that the checkpoint's network cannot take.
       CheckpointError: An unsupported scheduler or prediction type; tensors missing, left over or not finite; parts
         that do not fit together.
       UnsafeArtifactError: A file changed after the scan.
@@ -98,19 +109,28 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision = "float32") -> Lo
     if dtype not in get_args(Precision):
         raise ConfigError("dtype", repr(dtype), f"one of {', '.join(get_args(Precision))}", "Correct it.")
     check_unchanged(scan)
-    config = scheduler_config(scan)
-    trained = Trained(noise_schedule(config), prediction_type(config))
     pipeline = str(scan.model_index["_class_name"])
+    if image_size is not None and pipeline not in TEXT_PIPELINES:
+        raise ConfigError("checkpoint.image_size", f"a size for a {pipeline}", "none", "Remove the option.")
+    config = scheduler_config(scan)
+    trained = training(config, image_size)
     parts = families[pipeline](scan, trained, device)
     check_unchanged(scan)
     if dtype != "float32":
         reduce_precision(parts.network, torch.bfloat16)
         parts.notes.append(f"the network ran in {dtype}")
-    info = describe(scan, pipeline, parts)
+    info = describe(scan, pipeline, parts, train_timesteps(config))
     return LoadedCheckpoint(info, parts.denoiser, parts.codec, parts.num_classes, parts.null_class, config)
 
 
-def describe(scan: Scan, pipeline: str, parts: Parts) -> Checkpoint:
+def training(config: Mapping[str, object], image_size: tuple[int, int] | None = None) -> Trained:
+    """The schedule of a diffusion or of a flow, and what its network predicts."""
+    if is_flow(config):
+        return Trained(flow_schedule(config), PredictionType.FLOW, config, image_size)
+    return Trained(noise_schedule(config), prediction_type(config), config, image_size)
+
+
+def describe(scan: Scan, pipeline: str, parts: Parts, train_timesteps: int) -> Checkpoint:
     """The checkpoint's entry in the record."""
     notes = [*scan.notes, *parts.notes]
     schedule, kind = parts.denoiser.schedule, parts.denoiser.prediction_type
@@ -125,7 +145,7 @@ def describe(scan: Scan, pipeline: str, parts: Parts) -> Checkpoint:
         parameters=sum(parameter.numel() for parameter in parts.network.parameters()),
         prediction_type=str(kind),
         sample_shape=list(parts.denoiser.sample_shape),
-        train_timesteps=len(schedule),
+        train_timesteps=train_timesteps,
         conditional=parts.num_classes is not None,
         text=isinstance(parts.denoiser, TextConditioner),
         notes=notes,

@@ -51,14 +51,14 @@ def prediction_type(config: Config) -> PredictionType:
     """What the network was trained to predict; schedulers without the entry mean epsilon.
 
     Raises:
-      CheckpointError: Another type, such as flow_prediction.
+      CheckpointError: Another type; flow_prediction, of a scheduler that walks no flow.
     """
     value = config.get("prediction_type", "epsilon")
-    try:
-        return PredictionType(str(value))
-    except ValueError as error:
-        expected = f"one of {', '.join(PredictionType)}"
-        raise CheckpointError("scheduler: prediction_type", repr(value), expected, UNSUPPORTED) from error
+    known = [str(kind) for kind in PredictionType if kind is not PredictionType.FLOW]
+    if value not in known:
+        expected = f"one of {', '.join(known)}"
+        raise CheckpointError("scheduler: prediction_type", repr(value), expected, UNSUPPORTED)
+    return PredictionType(str(value))
 
 
 def alphas_cumprod(config: Config) -> NDArray[np.float64]:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network
-from auditor.checkpoint.dit import pixel_shape
 from auditor.checkpoint.family import Parts, Trained, families
 from auditor.checkpoint.latents import KlAutoencoder
 from auditor.checkpoint.scan import Scan
+from auditor.checkpoint.sized import load_kl_autoencoder, refuse_other_channels
 from auditor.checkpoint.text import Embedding, Prompts, TextDenoiser
 from auditor.checkpoint.text_encoders import TextEncoder, load_text_encoder
 from auditor.checkpoint.unet import refuse_exploding
@@ -49,7 +49,7 @@ class ClipStates:
 def load_stable_diffusion(scan: Scan, trained: Trained, device: str) -> Parts:
     """A UNet that knows no condition but text, its autoencoder and its text encoder."""
     refuse_exploding(scan, trained)
-    network, codec, shape = load_conditional_unet(scan, device, None)
+    network, codec, shape = load_conditional_unet(scan, trained, device, None)
     encoder = load_text_encoder(scan, "CLIPTextModel", device)
     refuse_other_width(scan, network, encoder.network.config.hidden_size)
     prompts = Prompts(ClipStates(encoder))
@@ -58,7 +58,7 @@ def load_stable_diffusion(scan: Scan, trained: Trained, device: str) -> Parts:
 
 
 def load_conditional_unet(
-    scan: Scan, device: str, addition: str | None
+    scan: Scan, trained: Trained, device: str, addition: str | None
 ) -> tuple[Any, KlAutoencoder, tuple[int, int, int]]:
     """UNet, autoencoder and sample shape, if the one denoises the latents of the other and asks for text only.
 
@@ -70,16 +70,12 @@ def load_conditional_unet(
         if network.config.get(key) != plain:
             remedy = "Other conditions are not audited by this version."
             raise CheckpointError(f"{scan.path}: unet: {key}", repr(network.config.get(key)), repr(plain), remedy)
-    autoencoder = load_network(scan, "vae", "AutoencoderKL", device)
-    channels = {network.config.in_channels, network.config.out_channels, autoencoder.config.latent_channels}
-    if len(channels) > 1:
-        got = f"{network.config.in_channels} channels in, {network.config.out_channels} out"
-        expected = f"{autoencoder.config.latent_channels} both, as the autoencoder's latents"
-        remedy = "Networks for inpainting or for editing images are not audited by this version."
-        raise CheckpointError(f"{scan.path}: unet", got, expected, remedy)
-    height, width = image_size(scan, "unet", network.config.sample_size)
-    codec = KlAutoencoder(autoencoder, pixel_shape(autoencoder, height, width), device)
-    return network, codec, (network.config.in_channels, height, width)
+    channels = network.config.in_channels
+    refuse_other_channels(scan, "unet", channels, network.config.out_channels)
+    size = image_size(scan, "unet", network.config.sample_size)
+    levels = 2 ** (len(network.config.block_out_channels) - 1)
+    codec, shape = load_kl_autoencoder(scan, trained, device, channels, size, levels)
+    return network, codec, shape
 
 
 def refuse_other_width(scan: Scan, network: Any, width: int) -> None:

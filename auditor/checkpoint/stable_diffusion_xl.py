@@ -51,12 +51,16 @@ class PairedClipStates:
         states = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
         return {"states": states, "pooled": second.text_embeds}
 
+    def zeros(self) -> Embedding:
+        """What guidance is away from where the pipeline forces zeros for the empty prompt."""
+        return {name: torch.zeros_like(value) for name, value in self("").items()}
+
 
 @families.register("StableDiffusionXLPipeline")
 def load_stable_diffusion_xl(scan: Scan, trained: Trained, device: str) -> Parts:
     """A UNet with its autoencoder and both text encoders, for uncropped images of its own size."""
     refuse_exploding(scan, trained)
-    network, codec, shape = load_conditional_unet(scan, device, "text_time")
+    network, codec, shape = load_conditional_unet(scan, trained, device, "text_time")
     if codec.network.config.get("latents_mean") is not None:
         remedy = "Latents of other means are not audited by this version."
         raise CheckpointError(f"{scan.path}: vae: latents_mean", "means per channel", "none", remedy)
@@ -71,11 +75,11 @@ def load_stable_diffusion_xl(scan: Scan, trained: Trained, device: str) -> Parts
         remedy = "Refiners, which take a score of aesthetics, are not audited by this version."
         raise CheckpointError(f"{scan.path}: unet", got, f"{told}: pooled text and six sizes", remedy)
     if first.length != second.length:
-        raise CheckpointError(
-            f"{scan.path}: tokenizer", f"{first.length} and {second.length} tokens", "one", SAVE_AGAIN
-        )
+        got = f"{first.length} and {second.length} tokens"
+        raise CheckpointError(f"{scan.path}: tokenizer", got, "as many in both", SAVE_AGAIN)
     zero = bool(scan.model_index.get("force_zeros_for_empty_prompt", True))
-    prompts = Prompts(PairedClipStates(first, second), null_is_zero=zero)
+    encode = PairedClipStates(first, second)
+    prompts = Prompts(encode, null=encode.zeros if zero else None)
     denoiser = StableDiffusionXLDenoiser(network, trained.prediction_type, trained.schedule, shape, prompts, time_ids)
     notes = ["guidance is away from embeddings of zeros, as the pipeline says"] if zero else []
     return Parts(denoiser, codec, network, notes=notes)

@@ -19,7 +19,7 @@ from auditor.diffusion.prediction import PredictionType
 from auditor.diffusion.schedule import NoiseSchedule
 
 KEPT_BYTES = 2**28  # of embeddings kept for later batches: 1,500 prompts of Stable Diffusion, 30 of FLUX
-Embedding = dict[str, torch.Tensor]  # Float32[1 ...] by the name under which the family's network call takes it
+Embedding = dict[str, torch.Tensor]  # Float32[B ...], masks Int64[B T], by names that the family chooses
 EncodeText = Callable[[str], Embedding]
 
 
@@ -30,30 +30,30 @@ class TextConditioner(Protocol):
     def with_prompts(self, prompts: Sequence[str]) -> Denoiser:
         """The denoiser whose condition Int64[B] is places in ``prompts``.
 
-        ``len(prompts)`` is the empty prompt, which condition None means too.
+        ``len(prompts)`` is what guidance is away from, which condition None means too: the empty prompt, or what the
+        family was trained with in its place.
         """
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """A list of prompts, the empty one after its end, each embedded alone and when it is first asked for.
+    """A list of prompts, the one guidance is away from after its end, each embedded when it is first asked for.
 
-    Alone, so that an embedding's last bits do not depend on the prompts beside it. Embeddings are kept up to
-    :data:`KEPT_BYTES`, the longest unused leaving first: memory does not grow with the list. Of a family trained to be
-    guided away from zeros, the prompt after the end is those zeros; an empty one inside the list is embedded.
+    Each alone, so that an embedding's last bits do not depend on the prompts beside it. Embeddings are kept up to
+    :data:`KEPT_BYTES`, the longest unused leaving first: memory does not grow with the list.
     """
 
     encode: EncodeText
     texts: tuple[str, ...] = ()
-    null_is_zero: bool = False  # guidance is away from zeros rather than from the empty prompt's embedding
-    kept: OrderedDict[str, Embedding] = field(default_factory=OrderedDict, compare=False, repr=False)
+    null: Callable[[], Embedding] | None = None  # of families whose null is not the empty prompt; None = it is
+    kept: OrderedDict[str | None, Embedding] = field(default_factory=OrderedDict, compare=False, repr=False)
 
     def of(self, texts: Sequence[str]) -> Prompts:
         """Other texts for the same encoder, sharing what is kept."""
         return replace(self, texts=tuple(texts))
 
     def at(self, condition: torch.Tensor | None, count: int) -> Embedding:
-        """Embeddings Float32[B ...] by name, at Int64[B] places; without places, ``count`` times the empty prompt.
+        """Embeddings Float32[B ...] by name, at Int64[B] places; without places, ``count`` times the null prompt.
 
         Raises:
           ValueError: A place outside 0..len(texts).
@@ -64,7 +64,7 @@ class Prompts:
         return {name: torch.cat([found[place][name] for place in places]) for name in found[places[0]]}
 
     def places(self, condition: torch.Tensor | None, count: int) -> list[int]:
-        """Int64[B] as a list; without it, ``count`` times the empty prompt's place."""
+        """Int64[B] as a list; without it, ``count`` times the place after the last."""
         return [len(self.texts)] * count if condition is None else condition.tolist()
 
     def text(self, place: int) -> str:
@@ -75,15 +75,14 @@ class Prompts:
 
     def embedding(self, place: int) -> Embedding:
         """The embedding of the prompt at a place, Float32[1 ...] by name."""
-        text = self.text(place)
-        # Tensors made in inference mode could not serve a later gradient.
-        with torch.inference_mode(False), torch.no_grad():
-            if text not in self.kept:
-                self.kept[text] = self.encode(text)
-            self.kept.move_to_end(text)
-            found = self.kept[text]
-            zero = self.null_is_zero and place == len(self.texts)
-            return {name: torch.zeros_like(value) for name, value in found.items()} if zero else found
+        text, null = self.text(place), self.null if place == len(self.texts) else None
+        key = None if null else text
+        if key not in self.kept:
+            # Tensors made in inference mode could not serve a later gradient.
+            with torch.inference_mode(False), torch.no_grad():
+                self.kept[key] = null() if null else self.encode(text)
+        self.kept.move_to_end(key)
+        return self.kept[key]
 
     def _forget(self) -> None:
         size = sum(tensor.nbytes for embedding in self.kept.values() for tensor in embedding.values())
@@ -103,7 +102,7 @@ class TextDenoiser(OpenNetwork):
     prompts: Prompts
 
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
-        """See :class:`auditor.diffusion.denoiser.Denoiser`; without condition, under the empty prompt.
+        """See :class:`auditor.diffusion.denoiser.Denoiser`; without condition, under the null prompt.
 
         Raises:
           ValueError: A place outside the list of prompts.

@@ -21,10 +21,10 @@ class TextEncoder:
     network: Any  # transformers.PreTrainedModel
     length: int  # tokens of every prompt, padded or cut
 
-    def tokens(self, text: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def tokens(self, text: str, length: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and mask of one prompt, Int64[1 length] each on the network's device; the mask is 0 on padding."""
         found = self.tokenizer(
-            text, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt",
+            text, padding="max_length", max_length=length or self.length, truncation=True, return_tensors="pt",
             return_attention_mask=True,
         )  # fmt: skip
         device = self.network.device

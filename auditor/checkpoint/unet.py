@@ -11,6 +11,7 @@ from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network
 from auditor.checkpoint.family import OpenNetwork, Parts, Trained, families
 from auditor.checkpoint.latents import PixelScaling
 from auditor.checkpoint.scan import Scan
+from auditor.diffusion.flow import FlowSchedule
 from auditor.diffusion.prediction import PredictionType
 from auditor.diffusion.schedule import NoiseSchedule
 from auditor.errors import CheckpointError
@@ -73,7 +74,9 @@ def num_classes(scan: Scan, network: Any) -> int | None:
 
 
 def refuse_exploding(scan: Scan, trained: Trained) -> None:
-    """Raise CheckpointError if a network that takes training times comes with a schedule of noise levels."""
+    """Raise CheckpointError if a network that takes training times comes with a schedule of noise levels, or a flow."""
+    if isinstance(trained.schedule, FlowSchedule):
+        raise CheckpointError(f"{scan.path}: scheduler", "one of a flow", "a variance-preserving one", SAVE_AGAIN)
     if trained.schedule.exploding:
         expected = "a variance-preserving scheduler, or ScoreSdeVePipeline"
         raise CheckpointError(f"{scan.path}: scheduler", "a variance-exploding one", expected, SAVE_AGAIN)
