@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auditor.data.tables import CAPTION_COLUMNS, blocks, schema
+from auditor.data.tables import CAPTION_COLUMNS, blocks, reading, schema
 from auditor.errors import ConfigError, DataError
 
 TABLES = (".parquet", ".arrow", ".feather")
@@ -49,7 +49,9 @@ def read_prompts(path: Path, column: str | None = None) -> list[str]:
 
 
 def _columnar(path: Path, column: str | None) -> Iterator[Any]:
-    name = _chosen(path, schema(path).names, column)
+    with reading(path):
+        names = schema(path).names
+    name = _chosen(path, names, column)
     for block in blocks(path, [name]):
         yield from block.column(name).to_pylist()
 

@@ -35,6 +35,8 @@ def unexplained(scores: NDArray[np.float64], covariates: NDArray[np.floating]) -
       scores: Float64[N], finite.
       covariates: Float[N D].
     """
+    if len(scores) == 0:
+        return scores
     centre = np.median(scores)
     if len(scores) < 20 or covariates.shape[1] == 0:
         return np.asarray(scores - centre)

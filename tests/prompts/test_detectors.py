@@ -237,7 +237,6 @@ def test_a_network_without_forward_derivative_is_differenced(twemoji: LoadedChec
 def test_first_steps_point_at_repeated_captions(twemoji: LoadedCheckpoint, captions: Captions, name: str) -> None:
     texts = captions.repeated[:12] + captions.held_out[:12] + captions.once[:12]
     found = scores(twemoji, texts, [name])[name].reshape(3, 12)
-    assert np.median(found[0]) > found[1:].max(axis=1).min() or np.median(found[0]) > 1.5 * np.median(found[1:])
     assert (found[0][:, None] > found[1]).mean() > 0.9
     # the negative control: captions seen once stand no higher than captions never seen (12 x 12 pairs, 3 sigma)
     assert 0.14 < (found[2][:, None] > found[1]).mean() < 0.86
