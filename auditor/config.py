@@ -57,6 +57,7 @@ class CopiesConfig(Section):
     level: Share = 0.95  # of the lower bound X and of every interval
     evidence: Count = 200  # most items listed with images
     views: list[ViewName] = ["identity", "mirror"]  # what generations are compared as; "crop": five windows of each
+    closer: Annotated[int, Field(ge=0)] = 2048  # generations looked at for parts, blends and kinds of copies; 0 = none
 
     @model_validator(mode="after")
     def _check(self) -> CopiesConfig:

@@ -32,6 +32,12 @@ class CloserLook:
     parts: Closest | None = None
     part_contest: Contest | None = None
 
+    def pair_of(self, generation: int, group: int) -> int:
+        """The pair of a generation and a duplicate group; -1 where it was not shortlisted."""
+        start, end = np.searchsorted(self.pairs.generation, [generation, generation + 1])
+        place = np.flatnonzero(self.pairs.group[start:end] == group)
+        return int(start + place[0]) if len(place) else -1
+
 
 def look_closer(
     pool: Pool,

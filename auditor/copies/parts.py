@@ -21,7 +21,7 @@ from auditor.copies.alignment import Patches, Raster, painted, place, rasters
 from auditor.copies.shortlist import Pairs, PixelsOf
 from auditor.encoders.views import IDENTITY, MIRROR, view
 
-COARSE = Raster(side=32, patch=8, stride=4, scales=(0.5, 0.8, 1.0, 1.25, 2.0))
+COARSE = Raster(side=32, patch=8, stride=4, scales=(0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0))
 FINE = Raster(side=48, patch=12, stride=4, scales=(1.0,))
 BY_CHANCE = {COARSE: 0.1, FINE: 0.0}
 LEAST_SIDE = 32  # pixels: a smaller picture has too little in a patch
@@ -41,16 +41,19 @@ class Alignments:
     covered: NDArray[np.float64]  # [P] share of the patches with contrast that repeat the picture
     mask: NDArray[np.bool_]  # [P MASK MASK] where they lie
 
-    def put(
-        self, where: NDArray[np.int64], raster: Raster, patches: Patches, picture: NDArray[np.float32], way: int
-    ) -> None:
-        """Enter one picture's placements in the generations of the pairs ``where``, wherever they are larger."""
-        placed = place(patches, picture)
-        size = np.maximum(placed.score - BY_CHANCE[raster], 0)
-        for row in np.flatnonzero(size > self.size[where]):
-            pair, informative = where[row], int(patches.informative[row].sum())
-            self.size[pair], self.mirrored[pair], self.scale[pair] = size[row], way == 1, placed.scale[row]
-            self.covered[pair] = placed.found[row].sum() / max(informative, 1)
+    def put(self, where: NDArray[np.int64], patches: Patches, picture: NDArray[np.float32], ways: int) -> None:
+        """Enter one picture's placements in the generations of the pairs ``where``, wherever they are larger.
+
+        Args:
+          patches: Of those generations as they are, and then, if ``ways`` is 2, of the same in the mirror.
+        """
+        placed, raster = place(patches, picture), patches.raster
+        size = np.maximum(placed.score - BY_CHANCE[raster], 0).reshape(ways, -1)
+        best = size.argmax(axis=0)
+        for column in np.flatnonzero(size.max(axis=0) > self.size[where]):
+            pair, way, row = where[column], best[column], best[column] * len(where) + column
+            self.size[pair], self.mirrored[pair], self.scale[pair] = size[way, column], way == 1, placed.scale[row]
+            self.covered[pair] = placed.found[row].sum() / max(int(patches.informative[row].sum()), 1)
             step = raster.side // MASK
             self.mask[pair] = painted(raster, placed.found[row])[step // 2 :: step, step // 2 :: step]
 
@@ -75,13 +78,13 @@ def align(pairs: Pairs, generations: PixelsOf, pool: PixelsOf) -> Alignments:
         which = np.flatnonzero(np.isin(pairs.generation, block))
         position = np.searchsorted(block, pairs.generation)
         pixels = np.concatenate([generations(block[at : at + ROWS]) for at in range(0, len(block), ROWS)])
+        ways = [view(pixels, name) for name in (IDENTITY, MIRROR)[: 1 + pairs.both_ways]]
         for raster in (FINE, COARSE):
-            for way in range(1 + pairs.both_ways):
-                turned = rasters(view(pixels, MIRROR if way else IDENTITY), raster.side)
-                patches = Patches(raster, turned)
-                for row, picture in _pictures(pairs.row[which], pool, 2 * raster.side):
-                    where = which[pairs.row[which] == row]
-                    found.put(where, raster, patches.only(position[where]), picture, way)
+            patches = Patches(raster, np.concatenate([rasters(turned, raster.side) for turned in ways]))
+            for row, picture in _pictures(pairs.row[which], pool, 2 * raster.side):
+                where = which[pairs.row[which] == row]
+                asked_for = np.concatenate([position[where] + way * len(block) for way in range(len(ways))])
+                found.put(where, patches.only(asked_for), picture, len(ways))
     return found
 
 

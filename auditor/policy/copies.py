@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from auditor.policy.closer import closer_rulings
 from auditor.policy.ruling import Precedence, Ruling, combine, ruling
 from auditor.policy.schema import Policy
 from auditor.store.parts import Estimate, Outcomed
@@ -47,7 +48,7 @@ def copies_rulings(copies: Sequence[Competition], policy: Policy) -> list[Ruling
     if primary is None:
         return [*rulings, _not_resolving(copies)]
     rulings += [_bound(primary, policy), _certified(primary), _rate(primary, policy), _floor(primary, policy)]
-    rulings += _left_out(primary, policy)
+    rulings += _left_out(primary, policy) + closer_rulings(primary, policy)
     supporting = [other for other in copies if other is not primary and other.resolving]
     if supporting:
         rulings.append(_support(supporting))

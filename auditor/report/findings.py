@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from auditor.report import kinds
 from auditor.store.record import Check, Competition, CopyEvidence, Judgement, Record
 from auditor.store.wording import count
 
@@ -45,7 +46,7 @@ def findings(record: Record) -> list[Finding]:
     highest tier. Rules need ``record.judgement``; without one, only what the record itself states is listed.
     """
     rules = _rules(record.judgement) if record.judgement else ()
-    found = [*rules, *_copies(record.copies), *_checks(record.checks)]
+    found = [*rules, *_copies(record.copies), *_closer(record.copies), *_checks(record.checks)]
     return sorted(found, key=lambda item: SEVERITIES.index(item.severity))
 
 
@@ -63,19 +64,32 @@ def _copies(copies: list[Competition]) -> Iterator[Finding]:
         yield finding(f"copies.{evidence.tier}", severity, statement, evidence.id, evidence.probe)
 
 
+def _closer(copies: list[Competition]) -> Iterator[Finding]:
+    """Certified parts and blends, once per training image and kind of search; grave only where their bound says so."""
+    seen: set[tuple[str, str]] = set()
+    for competition in copies:
+        for search in competition.closer:
+            severity: Severity = "high" if (search.lower_bound.value or 0) > 0 else "medium"
+            for item in search.evidence:
+                if item.certified and (search.what, item.id) not in seen:
+                    seen.add((search.what, item.id))
+                    said = f"Training image {item.id} in probe {item.probe}: {kinds.statement(item)}."
+                    yield finding(f"copies.{search.what}.item", severity, said, item.id, item.probe)
+
+
 def copy_statement(evidence: CopyEvidence, competition: Competition) -> str:
     """One sentence on a training image and the generation nearest to it."""
     times = f", which stands {len(evidence.members)} times in the training set," if len(evidence.members) > 1 else ""
     subject = f"Training image {evidence.id}{times}"
     measured = f"similarity {evidence.similarity:.4f} under {competition.encoder}, margin {evidence.margin:+.4f}"
     if evidence.tier == "verbatim":
-        return f"{subject} came back verbatim from probe {evidence.probe} ({measured})."
+        turned = ", mirrored," if evidence.kind == "mirrored" else ""
+        return f"{subject} came back verbatim{turned} from probe {evidence.probe} ({measured})."
     if evidence.tier == "certified":
         rank = "" if evidence.q_value is None else f", q = {evidence.q_value:.3g}"
         landing = count(evidence.probes_landing, "generation")
-        return (
-            f"{subject} is a certified near-copy of probe {evidence.probe} ({measured}{rank}; {landing} nearest to it)."
-        )
+        kind = kinds.WORDS[evidence.kind or "near"]
+        return f"{subject} is a certified {kind} of probe {evidence.probe} ({measured}{rank}; {landing} nearest to it)."
     return f"{subject} resembles probe {evidence.probe} ({measured}), but is not certified: {evidence.why}"
 
 

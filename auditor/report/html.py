@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from auditor.report import agreement, canaries, charts, cliques, duplication, exposure, regime, story
+from auditor.report import agreement, canaries, charts, cliques, duplication, exposure, kinds, regime, story
 from auditor.report.membership import footing
 from auditor.report.pages import Images, templates, write_whole
 from auditor.report.pictures import Picture, embed_picture
@@ -94,7 +94,7 @@ def _environment(embed: Callable[[str | None], Picture]) -> Environment:
         "attack": attack_name,
     }
     environment.globals |= {"embed": embed, "marks": MARKS, "tones": TONES, "tier_words": story.TIER_WORDS}
-    environment.globals |= {"exposure": exposure, "cliques": cliques, "duplication": duplication}
+    environment.globals |= {"exposure": exposure, "cliques": cliques, "duplication": duplication, "kinds": kinds}
     return environment
 
 

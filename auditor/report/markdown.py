@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from auditor.report import duplication, story
+from auditor.report import duplication, kinds, story
 from auditor.report.findings import findings
 from auditor.report.markdown_signals import signals
 from auditor.report.markdown_text import escape, table
@@ -125,6 +125,7 @@ def _copies(competition: Competition, images: Images) -> Iterator[str]:
         if rest:
             yield f"{count(len(rest), 'more item')} in the record."
             yield ""
+    yield from kinds.lines(c, images)
     yield from duplication.lines(c)
 
 

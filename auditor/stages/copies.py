@@ -22,6 +22,7 @@ from auditor.stages.checks import memorizer_check, placebo, resolving_check
 from auditor.stages.embed import Embedded
 from auditor.stages.generate import Generations, Made
 from auditor.stages.inputs import Images, Inputs
+from auditor.stages.kinds import NO_LOOK, Sight, closer_look
 from auditor.stages.pool import build_pool, plant_in
 from auditor.stages.searching import best_of_pool
 from auditor.stages.slices import HeldOut
@@ -110,7 +111,13 @@ def search_copies(
         pool, asked, encoder=name, planted=planted, alpha=config.copies.alpha, level=config.copies.level,
         split=config.data.split, evidence=config.copies.evidence, verbatim=verbatim, everything=everything,
     )  # fmt: skip
-    competition = name_probes(decision.competition, generations)
+    competition, notes = decision.competition, decision.notes
+    if config.copies.closer:
+        competition, left_out = closer_look(run.path, Sight(pool, inputs, generations), decision, asked, config)
+        notes = notes + left_out
+    else:
+        notes = [*notes, NO_LOOK]
+    competition = name_probes(competition, generations)
     checks = [
         resolving_check(competition),
         planted_check(name, competition.planted_recall, competition.recall_by_transformation),
@@ -120,7 +127,7 @@ def search_copies(
         control = queries_for(pool, inputs, embedded, embedded.control, embedded.control_views)
         checks.append(memorizer_check(pool, decision, control, config))
     shared = bound_at(decision, 1 - significance(1))
-    found = CopySearch(competition=competition, checks=checks, notes=decision.notes, shared_bound=shared)
+    found = CopySearch(competition=competition, checks=checks, notes=notes, shared_bound=shared)
     return found, decision.groups.group
 
 
@@ -146,4 +153,10 @@ def name_probes(competition: Competition, generations: Generations) -> Competiti
     """Evidence by probe number instead of generation row; they differ once a probe gave no image."""
     probe = generations.probe
     evidence = [item.model_copy(update={"probe": int(probe[item.probe])}) for item in competition.evidence]
-    return competition.model_copy(update={"evidence": evidence})
+    closer = [
+        search.model_copy(
+            update={"evidence": [e.model_copy(update={"probe": int(probe[e.probe])}) for e in search.evidence]}
+        )
+        for search in competition.closer
+    ]
+    return competition.model_copy(update={"evidence": evidence, "closer": closer})

@@ -13,6 +13,7 @@ from auditor.data import pixels_of
 from auditor.stages.generate import Generations
 from auditor.stages.inputs import Images, Inputs
 from auditor.store.digest import value_digest
+from auditor.store.kinds import KindEvidence
 from auditor.store.record import Competition, CopyEvidence
 
 SAMPLES = 24  # generations shown as an impression of what the checkpoint makes
@@ -21,10 +22,15 @@ SAMPLES = 24  # generations shown as an impression of what the checkpoint makes
 def write_pictures(run: Path, inputs: Inputs, generations: Generations, found: list[Competition]) -> list[Competition]:
     """The same competitions, with the paths of the pictures that show their evidence."""
     evidence = [item for competition in found for item in competition.evidence]
-    train = save_images(run, "train", inputs.train, {item.id for item in evidence})
+    closer = [item for competition in found for search in competition.closer for item in search.evidence]
+    beside = {item.beside for item in closer if item.beside and item.beside_training}
+    train = save_images(
+        run, "train", inputs.train, {item.id for item in evidence} | {item.id for item in closer} | beside
+    )
     nearest = {item.nearest_holdout.id for item in evidence if item.nearest_holdout}
+    nearest |= {item.beside for item in closer if item.beside and not item.beside_training}
     holdout = save_images(run, "holdout", inputs.holdout, nearest)
-    made = save_generations(run, generations, {item.probe for item in evidence})
+    made = save_generations(run, generations, {item.probe for item in evidence} | {item.probe for item in closer})
 
     def illustrated(item: CopyEvidence) -> CopyEvidence:
         neighbour = item.nearest_holdout
@@ -33,10 +39,20 @@ def write_pictures(run: Path, inputs: Inputs, generations: Generations, found: l
         update = {"image": train[item.id], "generation_image": made[item.probe], "nearest_holdout": neighbour}
         return item.model_copy(update=update)
 
-    return [
-        competition.model_copy(update={"evidence": [illustrated(item) for item in competition.evidence]})
-        for competition in found
-    ]
+    def looked_at(item: KindEvidence) -> KindEvidence:
+        other = item.beside and (train if item.beside_training else holdout)[item.beside]
+        update = {"image": train[item.id], "generation_image": made[item.probe], "beside_image": other}
+        return item.model_copy(update=update)
+
+    def shown(competition: Competition) -> Competition:
+        searches = [
+            search.model_copy(update={"evidence": [looked_at(item) for item in search.evidence]})
+            for search in competition.closer
+        ]
+        update = {"evidence": [illustrated(item) for item in competition.evidence], "closer": searches}
+        return competition.model_copy(update=update)
+
+    return [shown(competition) for competition in found]
 
 
 def write_samples(run: Path, generations: Generations) -> list[str]:

@@ -20,10 +20,10 @@ class KindEvidence(Part):
     q_value: float | None
     probe: int
     mirrored: bool
-    covered: float | None  # share of the generation's patches with contrast that repeat the picture
-    scale: float | None  # the picture enlarged by so much looks as it does in the generation
-    explained: float | None  # by the two pictures of a blend
-    beside: str | None  # the other picture of a blend
+    covered: float | None = None  # share of the generation's patches with contrast that repeat the picture
+    scale: float | None = None  # the picture enlarged by so much looks as it does in the generation
+    explained: float | None = None  # by the two pictures of a blend
+    beside: str | None = None  # the other picture of a blend
     beside_training: bool = False  # whether that is a training image
     image: str | None = None  # relative paths of PNG files in the run directory
     generation_image: str | None = None
@@ -35,6 +35,7 @@ class KindSearch(Part):
     """Training against held-out items on what a closer look found, under one encoder's shortlist."""
 
     what: Literal["parts", "blends"]
+    generations: int  # looked at, the first of the audit's
     n_items: int
     m_items: int
     training_hits: int
@@ -42,5 +43,5 @@ class KindSearch(Part):
     alpha: float
     certified: int
     floor: int
-    lower_bound: Estimate  # at least so many distinct training images
+    lower_bound: Estimate  # at least so many distinct training images; see stages/kind_evidence.py for its level
     evidence: list[KindEvidence]

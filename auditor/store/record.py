@@ -13,6 +13,7 @@ from pydantic import Field
 from auditor.store.canaries import CanaryAudit
 from auditor.store.cliques import CliqueSearch
 from auditor.store.duplication import Duplication
+from auditor.store.kinds import CopyKind, KindSearch
 from auditor.store.membership import Membership
 from auditor.store.parts import Curve, Estimate, Outcome, Outcomed, Part
 from auditor.store.regime import CheckpointRegime
@@ -119,6 +120,8 @@ class CopyEvidence(Part):
     margin: float  # similarity minus that of the nearest other pool item
     probe: int  # the probe that reached it
     view: str = "identity"  # what its generation was turned into where it is nearest: "mirror", or a window's name
+    kind: CopyKind | None = None  # None where nobody looked
+    covered: float | None = None  # share of the generation's patches with contrast that repeat the image, if looked at
     probes_landing: int  # generations whose nearest pool item this is
     q_value: float | None
     why: str  # for a suspect: why it is not certified
@@ -154,6 +157,7 @@ class Competition(Part):
     uncalibrated: list[Estimate]  # for comparison with published work; no part in the verdict
     scores: Curve  # histogram of item scores: "training", "held-out"
     evidence: list[CopyEvidence]
+    closer: list[KindSearch] = []  # parts and blends among shortlisted pairs, where they were looked for
     duplication: Duplication | None = None  # None in records that lack it
 
 
