@@ -45,6 +45,7 @@ class Parts:
     num_classes: int | None = None  # labels are 0..num_classes-1; None = unconditional
     null_class: int | None = None  # label that stands for no label; None = no classifier-free guidance
     notes: list[str] = field(default_factory=list)
+    encoders: dict[str, Any] = field(default_factory=dict)  # text encoders by their component's name
 
 
 @dataclass(frozen=True)

@@ -93,4 +93,4 @@ def load_flux(scan: Scan, trained: Trained, device: str) -> Parts:
     prompts = Prompts(PooledClipAndT5(clip, t5))
     denoiser = FluxDenoiser(network, trained.prediction_type, schedule, shape, prompts, guidance)
     notes = [] if guidance is None else ["guidance is told to the network, in one evaluation; 1 if none is asked for"]
-    return Parts(denoiser, codec, network, notes=notes)
+    return Parts(denoiser, codec, network, notes=notes, encoders={"text_encoder": clip.network})

@@ -20,7 +20,7 @@ from auditor.checkpoint import (  # noqa: F401  # each registers its family
     stable_diffusion_xl,
     unet,
 )
-from auditor.checkpoint.allowed import TEXT_PIPELINES
+from auditor.checkpoint.adapter import fuse_adapter
 from auditor.checkpoint.components import scheduler_config
 from auditor.checkpoint.family import Parts, Trained, families
 from auditor.checkpoint.flow import flow_schedule, is_flow
@@ -87,9 +87,7 @@ class LoadedCheckpoint:
         return told or Guided(self.denoiser, self.null_class, scale)
 
 
-def load(
-    scan: Scan, *, device: str = "cpu", dtype: Precision = "float32", image_size: tuple[int, int] | None = None
-) -> LoadedCheckpoint:
+def load(scan: Scan, *, device: str = "cpu", dtype: Precision = "float32") -> LoadedCheckpoint:
     """The scanned checkpoint on the device, its weights checked, drawing no random number.
 
     Args:
@@ -98,10 +96,9 @@ def load(
       dtype: What the denoising network computes in; the denoiser takes and gives float32 either way, and an
         autoencoder keeps float32. Weights are checked in float32. Another dtype is another result: a cache keyed by
         the checkpoint's digest alone must not mix them.
-      image_size: Height and width in pixels, of families whose networks take any; None = what the checkpoint states.
 
     Raises:
-      ConfigError: Another dtype, or a size that the checkpoint's network cannot take.
+      ConfigError: Another dtype, or a size asked for that the checkpoint's network cannot take.
       CheckpointError: An unsupported scheduler or prediction type; tensors missing, left over or not finite; parts
         that do not fit together.
       UnsafeArtifactError: A file changed after the scan.
@@ -110,12 +107,12 @@ def load(
         raise ConfigError("dtype", repr(dtype), f"one of {', '.join(get_args(Precision))}", "Correct it.")
     check_unchanged(scan)
     pipeline = str(scan.model_index["_class_name"])
-    if image_size is not None and pipeline not in TEXT_PIPELINES:
-        raise ConfigError("checkpoint.image_size", f"a size for a {pipeline}", "none", "Remove the option.")
     config = scheduler_config(scan)
-    trained = training(config, image_size)
+    trained = training(config, scan.asked.image_size)
     parts = families[pipeline](scan, trained, device)
     check_unchanged(scan)
+    if scan.asked.adapter is not None:
+        parts.notes.extend(fuse_adapter(scan, scan.asked.adapter, parts.network, parts.encoders))
     if dtype != "float32":
         reduce_precision(parts.network, torch.bfloat16)
         parts.notes.append(f"the network ran in {dtype}")

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.checkpoint.allowed import CODE_SUFFIXES, PICKLE_SUFFIXES, SKIPPED_FOLDERS
+from auditor.checkpoint.adapter_header import check_adapter
+from auditor.checkpoint.allowed import CODE_SUFFIXES, PICKLE_SUFFIXES, SKIPPED_FOLDERS, TEXT_PIPELINES
+from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.manifest import check_json, read_index, read_json, read_manifest
 from auditor.checkpoint.pickles import PickleError, check_pickle
 from auditor.checkpoint.safetensors_header import HeaderError, check_header
@@ -31,18 +33,20 @@ class Scan:
     notes: list[str]  # for the record: what was accepted by opt-in or passed over
     pickled: bool  # some weights are pickles, accepted by opt-in
     stamps: dict[str, tuple[int, int]]  # (bytes, modification time in ns) by path
+    asked: Asked = Asked()  # what is to be opened beyond the folder
 
 
-def scan(path: Path, *, allow_pickle: bool = False) -> Scan:
+def scan(path: Path, *, allow_pickle: bool = False, asked: Asked | None = None) -> Scan:
     """The checkpoint's files and digests, if all of them are what they say and none can execute.
 
     Args:
       path: A folder as ``save_pretrained`` writes it, with model_index.json; or a bare UNet2DModel folder with
         config.json and scheduler_config.json.
       allow_pickle: Accept pickled weights whose opcodes import nothing but tensors and containers.
+      asked: What is to be opened beyond the folder; None = nothing.
 
     Raises:
-      ConfigError: No such folder, or nothing in it says which pipeline it is.
+      ConfigError: No such folder, nothing in it says which pipeline it is, or it takes nothing of what is asked.
       CheckpointError: A JSON file that cannot be read, or a component that is missing.
       UnsafeArtifactError: A pickle without opt-in or one that imports more than tensors, Python or machine code,
         remote-code entries, a class not on the allow-list, a link that leaves the folder, or a safetensors file whose
@@ -59,7 +63,21 @@ def scan(path: Path, *, allow_pickle: bool = False) -> Scan:
     model_index = read_manifest(path)
     stamps = {name: stamp(path / name) for name in names}
     files = [FileDigest(path=name, bytes=stamps[name][0], sha256=sha256(path / name)) for name in names]
-    return Scan(path, files, digest_of(files), model_index, notes, bool(pickles), stamps)
+    asked = asked or Asked()
+    refuse_unasked(asked, str(model_index["_class_name"]))
+    if asked.adapter is not None:
+        for own in check_adapter(asked.adapter):
+            stamps[str(own.resolve())] = stamp(own)
+            files.append(FileDigest(path=f"adapter/{own.name}", bytes=own.stat().st_size, sha256=sha256(own)))
+    digest = asked.seal(digest_of(files))
+    return Scan(path, files, digest, model_index, notes, bool(pickles), stamps, asked)
+
+
+def refuse_unasked(asked: Asked, pipeline: str) -> None:
+    """Raise ConfigError if what is asked for is only for text-to-image checkpoints, and this is another."""
+    for key in ("adapter", "image_size"):
+        if getattr(asked, key) is not None and pipeline not in TEXT_PIPELINES:
+            raise ConfigError(f"checkpoint.{key}", f"one for a {pipeline}", "none", "Remove the option.")
 
 
 def relative_files(root: Path, notes: list[str]) -> Iterator[str]:

@@ -54,7 +54,7 @@ def load_stable_diffusion(scan: Scan, trained: Trained, device: str) -> Parts:
     refuse_other_width(scan, network, encoder.network.config.hidden_size)
     prompts = Prompts(ClipStates(encoder))
     denoiser = StableDiffusionDenoiser(network, trained.prediction_type, trained.schedule, shape, prompts)
-    return Parts(denoiser, codec, network)
+    return Parts(denoiser, codec, network, encoders={"text_encoder": encoder.network})
 
 
 def load_conditional_unet(

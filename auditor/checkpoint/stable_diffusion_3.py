@@ -72,4 +72,5 @@ def load_stable_diffusion_3(scan: Scan, trained: Trained, device: str) -> Parts:
     prompts = Prompts(ClipsThenT5(clips, t5, network.config.joint_attention_dim))
     denoiser = StableDiffusion3Denoiser(network, trained.prediction_type, schedule, shape, prompts)
     notes = ["without its third text encoder: zeros in its place"] if without else []
-    return Parts(denoiser, codec, network, notes=notes)
+    encoders = {"text_encoder": clips[0].network, "text_encoder_2": clips[1].network}
+    return Parts(denoiser, codec, network, notes=notes, encoders=encoders)

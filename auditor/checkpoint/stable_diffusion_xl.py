@@ -82,4 +82,5 @@ def load_stable_diffusion_xl(scan: Scan, trained: Trained, device: str) -> Parts
     prompts = Prompts(encode, null=encode.zeros if zero else None)
     denoiser = StableDiffusionXLDenoiser(network, trained.prediction_type, trained.schedule, shape, prompts, time_ids)
     notes = ["guidance is away from embeddings of zeros, as the pipeline says"] if zero else []
-    return Parts(denoiser, codec, network, notes=notes)
+    encoders = {"text_encoder": first.network, "text_encoder_2": second.network}
+    return Parts(denoiser, codec, network, notes=notes, encoders=encoders)

@@ -12,6 +12,7 @@ import diffusers
 import pytest
 import torch
 
+from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.flux import pack
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
@@ -106,7 +107,7 @@ def ours(
 
 
 def opened(name: str, folder: Path) -> LoadedCheckpoint:
-    return load(scan(folder), image_size=FAMILIES[name].size)
+    return load(scan(folder, asked=Asked(image_size=FAMILIES[name].size)))
 
 
 def apart(made: torch.Tensor, wanted: torch.Tensor) -> float:
