@@ -30,6 +30,7 @@ class Queries:
     others: RowViews | None = None  # the same views of pool images, for their margins
     best: BestMatch | None = None  # of every pool row among these queries, where that was searched beforehand
     prompts: NDArray[np.int64] | None = None  # [G], which prompt each generation was made under; None = under none
+    unit: str = "prompts"  # what these numbers count, in words
 
     @property
     def generations(self) -> int:
@@ -44,7 +45,7 @@ class Queries:
         """Some of the generations, Bool[G], under all views."""
         vectors = np.ascontiguousarray(self.vectors[np.tile(which, len(self.views))])
         prompts = None if self.prompts is None else self.prompts[which]
-        return Queries(vectors, self.views, self.others, prompts=prompts)
+        return Queries(vectors, self.views, self.others, prompts=prompts, unit=self.unit)
 
 
 def queries_of(

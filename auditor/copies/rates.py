@@ -46,11 +46,13 @@ def copy_rate(
     recall: Estimate,
     level: float,
     prompts: NDArray[np.int64] | None = None,
+    unit: str = "prompts",
 ) -> Estimate:
     """Share of generations that land on copied items, its upper bound corrected for copies that were missed.
 
     Generations of one prompt stand or fall together. So where a checkpoint was prompted, the unit is the prompt: the
-    share of prompts under which at least one generation lands.
+    share of prompts under which at least one generation lands. Prompts may have unequal numbers of generations, so the
+    upper end takes the larger of the shares of prompts and of generations.
 
     A single item that no competition can certify may still be what half of the generations show. So the value and the
     lower end count what is certified or verbatim, the upper end also items that may be copied.
@@ -63,8 +65,9 @@ def copy_rate(
       level: Confidence of the interval, and of the recall's bound. Without a landing it is one-sided:
         upper = 1 - (1 - level)^(1 / units), before the division.
       prompts: Int64[G], which prompt each generation was made under; None = each stands for itself.
+      unit: What these numbers count, in words.
     """
-    unit = "generations" if prompts is None else "prompts"
+    unit = "generations" if prompts is None else unit
     hit, maybe, units = _counts(landing, possible, prompts)
     lower = clopper_pearson(hit, units, level, "two-sided").lower
     most = clopper_pearson(maybe, units, level, "upper" if maybe == 0 else "two-sided").upper
@@ -88,4 +91,6 @@ def _counts(
     """How many units land, how many may, and how many there are."""
     if prompts is None:
         return int(landing.sum()), int(possible.sum()), len(landing)
-    return len(np.unique(prompts[landing])), len(np.unique(prompts[possible])), len(np.unique(prompts))
+    units = len(np.unique(prompts))
+    even = int(np.ceil(possible.mean() * units - 1e-9))  # as many as if every prompt had equally many generations
+    return len(np.unique(prompts[landing])), max(len(np.unique(prompts[possible])), even), units

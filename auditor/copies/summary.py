@@ -76,7 +76,7 @@ def summarise(
         suspects=int(tiers.is_suspect.sum()),
         lower_bound=reproduced_at_least(contest, level, found.resolving),
         floor=contest.floor,
-        copy_rate=copy_rate(landed, possible, found.recall, level, generations.prompts),
+        copy_rate=copy_rate(landed, possible, found.recall, level, generations.prompts, generations.unit),
         planted_recall=found.recall,
         recall_by_transformation=found.recall_by_transformation,
         uncalibrated=published_figures(pool, generations.vectors[: generations.generations], landing, level),

@@ -61,6 +61,18 @@ class TableRows:
     def ids(self) -> Sequence[str]:
         return self._ids
 
+    def values(self, names: Sequence[str]) -> list[object]:
+        """One value per row: of the first of these columns that its file has, else None."""
+        found: list[object] = []
+        for file, count in zip(self._files, self._counts, strict=True):
+            name = next((one for one in names if one in schema(file).names), None)
+            if name is None:
+                found += [None] * count
+                continue
+            for block in blocks(file, [name]):
+                found += block.column(name).to_pylist()
+        return found
+
     def forwards(self, wanted: Collection[int] | None) -> Iterator[tuple[int, Payload | str]]:
         first = 0
         for file, columns, count in zip(self._files, self._columns, self._counts, strict=True):

@@ -73,3 +73,13 @@ def test_generations_of_one_prompt_are_one_trial() -> None:
     alone = copy_rate(landing, landing, PERFECT, 0.95)
     assert alone.lower is not None and rate.lower is not None
     assert alone.lower > rate.lower  # counting generations would claim more than the prompts show
+
+
+def test_a_prompt_of_many_generations_raises_the_upper_end() -> None:
+    # one prompt of 40 generations, all copies, beside 80 of one: 1 of 81 prompts, but a third of the generations
+    prompts = np.r_[np.zeros(40, np.int64), np.arange(1, 81)]
+    landing = prompts == 0
+    rate = copy_rate(landing, landing, PERFECT, 0.95, prompts, "prompts, and images without one")
+    assert (rate.value, rate.n, rate.unit) == (1 / 81, 81, "share of prompts, and images without one")
+    assert rate.upper == pytest.approx(binomtest(27, 81).proportion_ci(0.95, "exact").high)  # 40 / 120 of 81
+    assert rate.lower == pytest.approx(binomtest(1, 81).proportion_ci(0.95, "exact").low)
