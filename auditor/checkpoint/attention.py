@@ -16,6 +16,7 @@ from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.prediction import PredictionType
 from auditor.diffusion.schedule import NoiseSchedule
 
+ATTENDED = "UNet2DConditionModel"
 CROSS = ".attn2.processor"  # how diffusers names the processors of attention to text
 
 
@@ -62,21 +63,19 @@ def attending(denoiser: Denoiser) -> AttendingUNet | None:
     """The denoiser with its attention laid open; None where that is not known how to do.
 
     Needs a UNet with cross-attention to text states, token by token: Stable Diffusion 1.x, 2.x and XL, whose two
-    encoders' states lie side by side. Of transformers that attend to picture and text together, no map is taken.
+    encoders' states lie side by side. Of transformers no map is taken.
     """
-    encoder = text_encoder(denoiser)
-    if not isinstance(denoiser, TextDenoiser) or encoder is None:
+    encoders = text_encoders(denoiser)
+    if not isinstance(denoiser, TextDenoiser) or not encoders or type(denoiser.network).__name__ != ATTENDED:
         return None
-    processors = getattr(denoiser.network, "attn_processors", {})
-    plain = hasattr(denoiser.network, "set_attn_processor") and any(name.endswith(CROSS) for name in processors)
-    return AttendingUNet(denoiser, encoder) if plain else None
+    crossing = any(name.endswith(CROSS) for name in denoiser.network.attn_processors)
+    return AttendingUNet(denoiser, encoders[0]) if crossing else None
 
 
-def text_encoder(denoiser: Denoiser) -> TextEncoder | None:
-    """The tokenizer and encoder of a text denoiser, the first where it has several; None where none is found."""
+def text_encoders(denoiser: Denoiser) -> list[TextEncoder]:
+    """The tokenizers and encoders of a text denoiser, in its own order; none of a denoiser without text."""
     encode = denoiser.prompts.encode if isinstance(denoiser, TextDenoiser) else None
-    found = getattr(encode, "encoder", None) or getattr(encode, "first", None)
-    return found if isinstance(found, TextEncoder) else None
+    return [part for part in vars(encode).values() if isinstance(part, TextEncoder)] if encode else []
 
 
 @contextmanager

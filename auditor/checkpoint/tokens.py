@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from auditor.checkpoint.attention import text_encoder
+from auditor.checkpoint.attention import text_encoders
 from auditor.diffusion.denoiser import Denoiser
 
 
@@ -18,15 +18,17 @@ class Reading(NamedTuple):
 
 
 def read(denoiser: Denoiser, prompts: Sequence[str]) -> list[Reading]:
-    """Of each prompt; of a family whose tokenizer is not known here, words stand in for tokens and nothing is cut."""
-    encoder = text_encoder(denoiser)
-    if encoder is None:
+    """Of each prompt, counted by the encoder that takes most tokens; without one, words stand in for tokens."""
+    encoders = text_encoders(denoiser)
+    if not encoders:
         return [Reading(prompt, len(prompt.split()), 0) for prompt in prompts]
-    around = len(encoder.tokenizer("").input_ids)
+    widest = max(encoders, key=lambda encoder: encoder.length)
+    around = len(widest.tokenizer("").input_ids)
     found = []
     for prompt in prompts:
-        ids = encoder.tokenizer(prompt, verbose=False).input_ids
-        kept = ids[: encoder.length - 1]  # the last place is the end of text
-        inner = min(len(ids), encoder.length) - around
-        found.append(Reading(" ".join(map(str, kept)), max(0, inner), max(0, len(ids) - encoder.length)))
+        ids = [encoder.tokenizer(prompt, verbose=False).input_ids for encoder in encoders]
+        kept = [own[: encoder.length - 1] for own, encoder in zip(ids, encoders, strict=True)]  # the last place ends it
+        count = len(ids[encoders.index(widest)])
+        seen = "/".join(" ".join(map(str, own)) for own in kept)
+        found.append(Reading(seen, max(0, min(count, widest.length) - around), max(0, count - widest.length)))
     return found

@@ -71,7 +71,9 @@ def prompts(
     )
     if as_json:
         click.echo(ranking.model_dump_json(indent=1))
-    table = Table("", Column("prompt", no_wrap=True), "called", ranking.deciding, "p", "q", box=None, pad_edge=False)
+    table = Table(
+        "", Column("prompt", no_wrap=True, max_width=40), "called", ranking.deciding, "p", "q", box=None, pad_edge=False
+    )
     for place, one in enumerate(ranking.prompts[:SHOWN], 1):
         decide = one.scores.get(ranking.deciding)
         figures = (None, None, None) if decide is None else (decide.score, decide.p_value, decide.q_value)

@@ -79,8 +79,8 @@ def _sections(ranking: PromptRanking) -> list[Section]:
 
 def _prompts(ranking: PromptRanking) -> Section:
     others = [one.name for one in ranking.detectors if one.unscored is None and one.name != ranking.deciding]
-    header = ("", "Prompt", "Called", ranking.deciding, "p", "q", *others, "Tokens", "Lines")
-    rows = [_row(place, one, ranking.deciding, others) for place, one in enumerate(ranking.prompts, 1)]
+    header = ("Prompt", "Called", ranking.deciding, "p", "q", *others, "Tokens", "Place in the list")
+    rows = [_row(one, ranking.deciding, others) for one in ranking.prompts]
     table = folded(Table("Prompts, the most suspicious first", header, rows))
     notes: list[Block] = [Items(ranking.notes)] if ranking.notes else []
     said = (
@@ -90,15 +90,14 @@ def _prompts(ranking: PromptRanking) -> Section:
     return Section("prompts", "Prompt by prompt", "Prompts", [*notes, table, Text(said, "note")])
 
 
-def _row(place: int, one: RankedPrompt, deciding: str, others: list[str]) -> tuple[str, ...]:
+def _row(one: RankedPrompt, deciding: str, others: list[str]) -> tuple[str, ...]:
     text, lines = shortened(one.prompt) or "(empty)", ", ".join(map(str, one.lines[:4]))
     lines += f" and {len(one.lines) - 4} more" if len(one.lines) > 4 else ""
     tokens = f"{one.tokens}" + (f" of {one.tokens + one.cut}" if one.cut else "")
     if one.unscored:
-        return ("–", text, f"not ranked: {one.unscored}", *("–" for _ in range(3 + len(others))), tokens, lines)
+        return (text, f"not ranked: {one.unscored}", *("–" for _ in range(3 + len(others))), tokens, lines)
     decide = one.scores[deciding]
     return (
-        str(place),
         text,
         "called" if one.called else "–",
         _number(decide.score),

@@ -148,7 +148,7 @@ def notes(
         said.append(f"Of {count(cut, 'prompt')} the checkpoint sees the beginning only: the rest does not fit.")
     repeated = sum(len(one.lines) > 1 for one in sides.tested)
     if repeated:
-        said.append(f"{count(repeated, 'prompt')} on several lines, the same to the checkpoint: each counts once.")
+        said.append(f"{count(repeated, 'prompt')} listed several times, the same to the checkpoint: each counts once.")
     if deciding != asked.detectors[0]:
         said.append(f"{asked.detectors[0]} could not be run, so {deciding} decides.")
     return said + [f"{name} was left out: {why}." for name, why in left_out.items()]

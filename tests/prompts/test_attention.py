@@ -12,7 +12,7 @@ from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
 from auditor.checkpoint.tokens import read
 from tests.prompts.conftest import Captions, bind
-from tests.text_pipelines import PROMPTS, save_sd, save_sd3, save_sdxl
+from tests.text_pipelines import PROMPTS, save_flux, save_pixart, save_sana, save_sd, save_sd3, save_sdxl
 
 
 def inputs(count: int, channels: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -65,3 +65,11 @@ def test_ends_and_readings(twemoji: LoadedCheckpoint) -> None:
     assert readings[3].tokens == 22 and readings[3].cut == 60 - 22  # 24 places, two of which begin and end
     assert tokens.ids.shape == (5, 24) and (tokens.ids[range(5), tokens.ends.tolist()] == 1).all()
     assert denoiser.tokens(None, 2).ends.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("save", [save_sdxl, save_sd3, save_flux, save_pixart, save_sana])
+def test_every_family_s_prompts_are_read(tmp_path: Path, save) -> None:
+    checkpoint = load(scan(save(tmp_path / "checkpoint")))
+    one, other, long = read(checkpoint.with_prompts(PROMPTS).denoiser, ["red apple", "dog", "dog " * 2000])
+    assert one.seen != other.seen and one.tokens > 0 and one.cut == other.cut == 0
+    assert long.cut > 0 and long.tokens + long.cut >= 2000

@@ -155,7 +155,7 @@ def test_empty_repeated_long_and_foreign_prompts(fixtures: Path, captions: Capti
     assert by_line[5].cut > 0 and by_line[5].tokens == 22
     assert by_line[7].scores["magnitude"].score > 0
     told = " ".join(ranking.notes)
-    assert "2 controls left out" in told and "beginning only" in told and "several lines" in told
+    assert "2 controls left out" in told and "beginning only" in told and "several times" in told
     assert ranking.tested.prompts == 9 and ranking.controls.prompts == 32
     assert "\x1b" not in (tmp_path / "run" / "prompts.md").read_text()
 
