@@ -7,6 +7,8 @@ item. Held-out items that score as high stand for 0 times.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,12 +35,16 @@ def exposure_by_repeats(
     tiers: Tiers,
     landing: Landing,
     level: float,
+    prompts: NDArray[np.int64] | None = None,
+    unit: str = "prompts",
 ) -> Duplication:
     """Rates per times seen and per duplicate cluster, and the curve through them.
 
     Args:
       competes: Bool[I]: items that were in the competition.
       level: Confidence of every interval, one at a time.
+      prompts: Int64[G], which prompt each generation was made under; None = each stands for itself.
+      unit: What these numbers count, in words.
     """
     trained = groups.kind == GroupClass.TRAINING
     held = competes & (groups.kind == GroupClass.HELD_OUT)
@@ -57,8 +63,26 @@ def exposure_by_repeats(
         doubling=_doubling(line, level),
         half=_half(line, times, level),
         curve=_curve(line, times),
-        clusters=_clusters(pool, groups, trained, reproduced, shown, len(landing.item), level),
+        clusters=_clusters(pool, groups, trained, reproduced, trials_of(landing, len(groups), prompts, unit), level),
     )
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How many independent trials land on each item."""
+
+    hits: NDArray[np.int64]  # [I]
+    total: int
+    unit: str  # what they are, in words
+
+
+def trials_of(landing: Landing, items: int, prompts: NDArray[np.int64] | None, unit: str) -> Trials:
+    """Generations that land on each item; where they were prompted, prompts under which one does."""
+    item = landing.item[landing.on_item]
+    if prompts is None:
+        return Trials(np.bincount(item, minlength=items), len(landing.item), "generations")
+    once = np.unique(np.stack([item, prompts[landing.on_item]]), axis=1)[0]
+    return Trials(np.bincount(once, minlength=items), len(np.unique(prompts)), unit)
 
 
 def _threshold(items: ItemScores, certified: NDArray[np.bool_], held: NDArray[np.bool_]) -> float:
@@ -158,8 +182,7 @@ def _clusters(
     groups: Groups,
     trained: NDArray[np.bool_],
     reproduced: NDArray[np.bool_],
-    shown: NDArray[np.int64],
-    generations: int,
+    trials: Trials,
     level: float,
 ) -> list[DuplicateCluster]:
     """Those of most images first, ties by item number, which knows no labels."""
@@ -168,12 +191,12 @@ def _clusters(
     first = {int(item): int(np.flatnonzero(groups.group == item)[0]) for item in order}
     clusters = []
     for item in order.tolist():
-        landing = _share("generations that land on it", int(shown[item]), generations, level)
+        landing = _share(f"{trials.unit} that land on it", int(trials.hits[item]), trials.total, level)
         clusters.append(
             DuplicateCluster(
                 id=pool.ids[first[item]], times=int(groups.images[item]), distinct=int(groups.distinct[item]),
                 reproduced=bool(reproduced[item]),
-                generations=landing.model_copy(update={"unit": "share of generations"}),
+                generations=landing.model_copy(update={"unit": f"share of {trials.unit}"}),
             )
         )  # fmt: skip
     return clusters

@@ -82,7 +82,9 @@ def summarise(
         uncalibrated=published_figures(pool, generations.vectors[: generations.generations], landing, level),
         scores=score_histogram(found.items, groups, found.competes),
         evidence=list_evidence(pool, groups, found.items, contest, tiers, landing, generations, evidence),
-        duplication=exposure_by_repeats(pool, groups, found.competes, found.items, tiers, landing, level),
+        duplication=exposure_by_repeats(
+            pool, groups, found.competes, found.items, tiers, landing, level, generations.prompts, generations.unit
+        ),
     )
 
 

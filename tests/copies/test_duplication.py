@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from auditor.copies.duplication import trials_of
+from auditor.copies.landing import Landing
 from auditor.report.duplication import bin_rows, chart, lines, sentence
 from auditor.store.duplication import Duplication
 from tests.copies.test_decide import COPIED, N, make
@@ -67,3 +69,13 @@ def test_the_report_draws_and_tells_it() -> None:
     assert "Exposure against duplication" in told and "8 times" in told
     assert chart("r", "none", None) == ""
     assert not list(lines(competition.model_copy(update={"duplication": None})))
+
+
+def test_generations_of_one_prompt_land_once_on_a_cluster() -> None:
+    """Of 5 prompts of 4 generations, the first brings item 1 four times, the second once, the third item 0."""
+    item = np.array([1, 1, 1, 1, 1, *[2] * 3, 0, *[2] * 11])
+    landing = Landing(*[np.zeros((20, 1))] * 4, item=item, on_item=item < 2)
+    prompts = np.repeat(np.arange(5), 4)
+    alone, together = (trials_of(landing, 3, numbers, "prompts") for numbers in (None, prompts))
+    assert alone.hits.tolist() == [1, 5, 0] and (alone.total, alone.unit) == (20, "generations")
+    assert together.hits.tolist() == [1, 2, 0] and (together.total, together.unit) == (5, "prompts")
