@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, ValidationError
 
+from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.load import load
 from auditor.checkpoint.scan import scan
 from auditor.config import (
@@ -115,7 +116,9 @@ def find_cliques(
     show, chosen = progress or Silent(), known_images(images)
     if config.threads:
         torch.set_num_threads(config.threads)
-    scanned = scan(config.checkpoint.path, allow_pickle=config.checkpoint.allow_pickle)
+    scanned = scan(
+        config.checkpoint.path, allow_pickle=config.checkpoint.allow_pickle, asked=Asked.of(config.checkpoint)
+    )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     checkpoint = load(scanned, device=device)
     schedule, steps = checkpoint.denoiser.schedule, config.generation.steps

@@ -17,8 +17,10 @@ class ModelConfig(Section):
     """One checkpoint, and what is known of its training."""
 
     checkpoint: Path
-    name: str | None = None  # None = the folder's name
+    name: str | None = None  # None = the folder's name, or the adapter's
     allow_pickle: bool = False
+    adapter: Path | None = None  # low-rank adapters to fuse into it, one .safetensors file
+    adapter_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     train: Path | None = None  # its training images; without them there is no memorizer and no regime
     ids: Path | None = None  # the ids among them that it was trained on, one a line
     size: Count | None = None  # only the first so many of these ids; also the position on the curve
@@ -107,14 +109,26 @@ class ComparisonConfig(Section):
             raise ValueError(f"curve = 'size', but {name} has neither size nor training set")
 
     def names(self) -> list[str]:
-        """The models' names, in order: given, or the folder's (its parent's where that is ``checkpoint``)."""
-        return [model.name or folder_name(model.checkpoint) for model in self.models]
+        """The models' names, in order: given, or the folder's (its parent's where that is ``checkpoint``).
+
+        With an adapter, its file's, or its folder's where the file has a name that all have.
+        """
+        return [
+            model.name or (adapter_name(model.adapter) if model.adapter else folder_name(model.checkpoint))
+            for model in self.models
+        ]
 
 
 def folder_name(path: Path) -> str:
     """A checkpoint folder's telling name."""
     absolute = path.absolute()
     return absolute.parent.name if absolute.name == "checkpoint" else absolute.name
+
+
+def adapter_name(path: Path) -> str:
+    """An adapter file's telling name: its folder's, where training frameworks chose the file's."""
+    usual = path.stem in {"pytorch_lora_weights", "adapter_model"}
+    return path.absolute().parent.name if usual else path.stem
 
 
 def read_comparison(path: Path | str) -> ComparisonConfig:
@@ -146,7 +160,7 @@ def resolve_comparison(config: ComparisonConfig, base: Path) -> ComparisonConfig
 
     models = [
         model.model_copy(
-            update={"checkpoint": placed(model.checkpoint), "train": placed(model.train), "ids": placed(model.ids)}
+            update={name: placed(getattr(model, name)) for name in ("checkpoint", "adapter", "train", "ids")}
         )
         for model in config.models
     ]

@@ -23,6 +23,10 @@ class Section(BaseModel):
 class CheckpointConfig(Section):
     path: Path
     allow_pickle: bool = False  # opt in to .bin/.pt/.pth/.ckpt, scanned and loaded with weights_only
+    config: Path | None = None  # of a single file: a folder with model_index.json and what it names, but no weights
+    adapter: Path | None = None  # low-rank adapters to fuse into it, one .safetensors file
+    adapter_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    image_size: Count | None = None  # pixels a side, of text-to-image checkpoints; None = what the checkpoint states
 
 
 class DataConfig(Section):
@@ -197,7 +201,9 @@ def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
         )
         for encoder in config.encoders
     ]
-    checkpoint = config.checkpoint.model_copy(update={"path": below(base, config.checkpoint.path)})
+    given = {name: getattr(config.checkpoint, name) for name in ("path", "config", "adapter")}
+    paths = {name: below(base, path) for name, path in given.items() if path}
+    checkpoint = config.checkpoint.model_copy(update=paths)
     references = [
         reference.model_copy(
             update={

@@ -12,6 +12,7 @@ import torch
 
 from auditor.checkpoint.manifest import component_config, component_folder
 from auditor.checkpoint.scan import Scan
+from auditor.checkpoint.single_file import load_component
 from auditor.errors import CheckpointError
 
 SAVE_AGAIN = "Download or save the checkpoint again."
@@ -45,13 +46,17 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
     try:
         # Constructors draw initial weights: the global random state is put back afterwards.
         with torch.random.fork_rng(devices=[]):
-            network, found = getattr(origin, kind).from_pretrained(
-                component_folder(scan.path, name),
-                use_safetensors=None if scan.pickled else True,
-                local_files_only=True,
-                output_loading_info=True,
-                **OPTIONS[library],
-            )
+            if scan.weights is not None:
+                pipeline = str(scan.model_index["_class_name"])
+                network, found = load_component(scan.weights, scan.path, pipeline, name, kind)
+            else:
+                network, found = getattr(origin, kind).from_pretrained(
+                    component_folder(scan.path, name),
+                    use_safetensors=None if scan.pickled else True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    **OPTIONS[library],
+                )
     except Exception as error:  # configurations are foreign: constructors raise whatever they meet
         got = " ".join(str(error).split())[:300] or type(error).__name__
         raise CheckpointError(subject, got, f"weights and configuration of a {kind}", SAVE_AGAIN) from error

@@ -134,7 +134,7 @@ def describe(scan: Scan, pipeline: str, parts: Parts, train_timesteps: int) -> C
     if schedule.signal_scale[-1] == 0 and kind is PredictionType.EPSILON:
         notes.append("no signal is left at the last training time, where an epsilon prediction says nothing about x0")
     return Checkpoint(
-        path=str(scan.path),
+        path=str(scan.weights or scan.path),
         digest=scan.digest,
         files=scan.files,
         pipeline=pipeline,

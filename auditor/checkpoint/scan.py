@@ -16,6 +16,7 @@ from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.manifest import check_json, read_index, read_json, read_manifest
 from auditor.checkpoint.pickles import PickleError, check_pickle
 from auditor.checkpoint.safetensors_header import HeaderError, check_header
+from auditor.checkpoint.single_file import check_single_file
 from auditor.errors import CheckpointError, ConfigError, UnsafeArtifactError
 from auditor.store.record import FileDigest
 
@@ -34,14 +35,15 @@ class Scan:
     pickled: bool  # some weights are pickles, accepted by opt-in
     stamps: dict[str, tuple[int, int]]  # (bytes, modification time in ns) by path
     asked: Asked = Asked()  # what is to be opened beyond the folder
+    weights: Path | None = None  # the single file that holds all weights; path is then its configuration's folder
 
 
 def scan(path: Path, *, allow_pickle: bool = False, asked: Asked | None = None) -> Scan:
     """The checkpoint's files and digests, if all of them are what they say and none can execute.
 
     Args:
-      path: A folder as ``save_pretrained`` writes it, with model_index.json; or a bare UNet2DModel folder with
-        config.json and scheduler_config.json.
+      path: A folder as ``save_pretrained`` writes it, with model_index.json; a bare UNet2DModel folder with
+        config.json and scheduler_config.json; or a single safetensors file, with its configuration's folder asked for.
       allow_pickle: Accept pickled weights whose opcodes import nothing but tensors and containers.
       asked: What is to be opened beyond the folder; None = nothing.
 
@@ -52,9 +54,9 @@ def scan(path: Path, *, allow_pickle: bool = False, asked: Asked | None = None) 
         remote-code entries, a class not on the allow-list, a link that leaves the folder, or a safetensors file whose
         header disagrees with its bytes.
     """
-    if not path.is_dir():
-        raise ConfigError(str(path), "no such folder", "a diffusers save_pretrained folder", "Correct the path.")
+    asked = asked or Asked()
     notes: list[str] = []
+    path, weights = split_single_file(path, asked)
     names = sorted(relative_files(path, notes))
     read_index(path)  # before any weight: of another pipeline nothing is looked at
     pickles = [name for name in names if check_file(path, name, allow_pickle)]
@@ -63,14 +65,34 @@ def scan(path: Path, *, allow_pickle: bool = False, asked: Asked | None = None) 
     model_index = read_manifest(path)
     stamps = {name: stamp(path / name) for name in names}
     files = [FileDigest(path=name, bytes=stamps[name][0], sha256=sha256(path / name)) for name in names]
-    asked = asked or Asked()
-    refuse_unasked(asked, str(model_index["_class_name"]))
+    pipeline = str(model_index["_class_name"])
+    refuse_unasked(asked, pipeline)
+    others = []
+    if weights is not None:
+        notes += check_single_file(weights, pipeline)
+        others.append((weights.name, weights))
     if asked.adapter is not None:
-        for own in check_adapter(asked.adapter):
-            stamps[str(own.resolve())] = stamp(own)
-            files.append(FileDigest(path=f"adapter/{own.name}", bytes=own.stat().st_size, sha256=sha256(own)))
+        others += [(f"adapter/{own.name}", own) for own in check_adapter(asked.adapter)]
+    for name, own in others:
+        stamps[str(own.resolve())] = stamp(own)
+        files.append(FileDigest(path=name, bytes=own.stat().st_size, sha256=sha256(own)))
     digest = asked.seal(digest_of(files))
-    return Scan(path, files, digest, model_index, notes, bool(pickles), stamps, asked)
+    return Scan(path, files, digest, model_index, notes, bool(pickles), stamps, asked, weights)
+
+
+def split_single_file(path: Path, asked: Asked) -> tuple[Path, Path | None]:
+    """The folder to look into, and the single file that holds the weights, if the path is one."""
+    if path.is_file():
+        if asked.config is None or not asked.config.is_dir():
+            got = "a single file without its configuration" if asked.config is None else f"no folder {asked.config}"
+            remedy = "Name a folder with model_index.json and its configurations as checkpoint.config."
+            raise ConfigError(str(path), got, "a single file with a configuration's folder", remedy)
+        return asked.config, path
+    if not path.is_dir():
+        raise ConfigError(str(path), "no such folder", "a diffusers save_pretrained folder", "Correct the path.")
+    if asked.config is not None:
+        raise ConfigError("checkpoint.config", "one for a folder", "none, since it has its own", "Remove the option.")
+    return path, None
 
 
 def refuse_unasked(asked: Asked, pipeline: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
 from auditor.config import AuditConfig
@@ -122,7 +123,8 @@ def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
       ConfigError: Missing paths, sets that overlap, too few held-out images, encoder weights that do not exist.
       DataError: No image is readable, or one has another shape than the checkpoint's.
     """
-    scanned = scan(config.checkpoint.path, allow_pickle=config.checkpoint.allow_pickle)
+    asked = Asked.of(config.checkpoint)
+    scanned = scan(config.checkpoint.path, allow_pickle=config.checkpoint.allow_pickle, asked=asked)
     paths = (config.data.train, config.data.holdout)
     for path in paths:
         if not path.exists():

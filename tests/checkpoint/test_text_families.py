@@ -18,6 +18,7 @@ from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
 from auditor.diffusion.denoiser import CountingDenoiser
 from auditor.diffusion.samplers import sample_ddim
+from auditor.errors import ConfigError
 from tests.text_pipelines import (
     PROMPTS,
     flow_euler,
@@ -152,3 +153,87 @@ def test_no_condition_and_the_place_after_the_last_are_the_null_prompt(name: str
     assert not torch.allclose(bound.denoiser(noise, t, PLACES), empty, atol=1e-3)
     with pytest.raises(ValueError, match=r"got 5; expected places of prompts, 0\.\.4"):
         bound.denoiser(noise, t, torch.full((3,), 5))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_in_bfloat16_the_network_answers_nearly_the_same(name: str, folders: dict[str, Path]) -> None:
+    scanned = scan(folders[name], asked=Asked(image_size=FAMILIES[name].size))
+    full, half = (load(scanned, dtype=dtype).with_prompts(PROMPTS) for dtype in ("float32", "bfloat16"))
+    noise, t = start(full), torch.tensor([300, 500, 700]) * (len(full.denoiser.schedule) // 1000)
+    wanted, made = full.denoiser(noise, t, PLACES), half.denoiser(noise, t, PLACES)
+    assert made.dtype == torch.float32 and half.info.notes[-1] == "the network ran in bfloat16"
+    assert 0 < (made - wanted).square().mean().sqrt() < 0.05 * wanted.std()  # eight bits of mantissa, a few layers
+
+
+def test_large_images_pass_the_autoencoder_one_by_one(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load(scan(folders["sd"])).codec
+    monkeypatch.setattr("auditor.checkpoint.sized.LARGE", 256)
+    sliced = load(scan(folders["sd"])).codec
+    seen = []
+    sliced.network.decoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))  # type: ignore[attr-defined]
+    latents = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert abs(sliced.to_pixels(latents).astype(int) - whole.to_pixels(latents)).max() <= 1
+    assert seen == [1, 1, 1]
+    pixels = whole.to_pixels(latents)
+    torch.testing.assert_close(sliced.to_model(pixels), whole.to_model(pixels))
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3.5, shift by resolution", "pixart sigma", "sana"])
+def test_images_of_another_size_on_demand(name: str, folders: dict[str, Path]) -> None:
+    own, asked = scan(folders[name]), scan(folders[name], asked=Asked(image_size=(8, 8)))
+    small = load(asked)
+    assert small.codec.pixel_shape == (3, 8, 8) and asked.digest != own.digest
+    assert small.denoiser(start(small), torch.tensor([400, 400, 400])).shape == (3, *small.denoiser.sample_shape)
+    if name != "sana":  # whose patches are single places
+        with pytest.raises(ConfigError, match="multiples of 4"):
+            load(scan(folders[name], asked=Asked(image_size=(10, 10))))
+
+
+def test_other_checkpoints_take_no_size(saved: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="image_size"):
+        scan(saved["ddpm"], asked=Asked(image_size=(8, 8)))
+
+
+def test_a_guidance_without_prompts_says_so(folders: dict[str, Path], saved: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="without prompts"):
+        opened("sd", folders["sd"]).guided(3.0)
+    with pytest.raises(ConfigError, match="at least one"):
+        opened("sd", folders["sd"]).with_prompts([])
+    with pytest.raises(ConfigError, match="text-to-image"):
+        load(scan(saved["ddpm"])).with_prompts(PROMPTS)
+
+
+def test_memory_for_embeddings_is_bounded_and_each_is_made_once(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denoiser: Any = opened("sd", folders["sd"]).denoiser
+    made: list[str] = []
+    encode = denoiser.prompts.encode
+
+    def noted(text: str) -> Any:
+        made.append(text)
+        return encode(text)
+
+    prompts = replace(denoiser.prompts, encode=noted).of([f"dog {k}" for k in range(50)])
+    monkeypatch.setattr("auditor.checkpoint.text.KEPT_BYTES", 5 * 24 * 16 * 4)  # five prompts of 24 states of width 16
+    for first in range(0, 50, 10):
+        found = prompts.at(torch.tensor([first, first + 1, first]), 3)["states"]
+        assert torch.equal(found[0], found[2]) and not torch.equal(found[0], found[1])
+        assert len(prompts.kept) <= 5
+    assert len(made) == 10
+    prompts.at(torch.tensor([40, 41]), 2)
+    assert len(made) == 10  # still kept
+    prompts.at(torch.tensor([0]), 1)
+    assert made[-1] == "dog 0" and len(made) == 11  # left, and made again
+
+
+def test_gradients_pass_through_a_text_denoiser_first_used_in_inference_mode(folders: dict[str, Path]) -> None:
+    checkpoint = opened("sd", folders["sd"]).with_prompts(PROMPTS)
+    x, t = start(checkpoint), torch.tensor([10, 500, 900])
+    with torch.inference_mode():
+        checkpoint.denoiser(x, t, PLACES)
+    x.requires_grad_(True)
+    checkpoint.denoiser(x, t, PLACES).square().sum().backward()
+    assert x.grad is not None and x.grad.abs().sum() > 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
 from auditor.comparison_config import ComparisonConfig, ModelConfig
@@ -76,7 +77,10 @@ def open_compared(config: ComparisonConfig) -> ComparedInputs:
     for path in paths_of(config):
         if not path.exists():
             raise ConfigError("comparison", path, "a file or folder that exists", "Correct the path.")
-    scans = [scan(model.checkpoint, allow_pickle=model.allow_pickle) for model in config.models]
+    scans = [
+        scan(model.checkpoint, allow_pickle=model.allow_pickle, asked=Asked(model.adapter, model.adapter_scale))
+        for model in config.models
+    ]
     loaded = [load(scanned, device=device, dtype=config.generation.dtype) for scanned in scans]
     names = config.names()
     refuse_incomparable(names, scans, loaded)

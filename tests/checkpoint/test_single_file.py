@@ -1,0 +1,96 @@
+"""A single file with its configuration is the folder that it was made of; nothing in it is passed over in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from auditor.checkpoint.asked import Asked
+from auditor.checkpoint.load import load
+from auditor.checkpoint.scan import scan
+from auditor.errors import AuditError, CheckpointError, ConfigError, UnsafeArtifactError
+from tests.single_files import save_single_file
+from tests.text_pipelines import PROMPTS, save_sd, save_sd3, save_sdxl
+
+SAVERS: dict[str, Callable[[Path], Path]] = {"sd": save_sd, "sdxl": save_sdxl}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("folders")
+    return {name: save(root / name) for name, save in SAVERS.items()}
+
+
+@pytest.mark.parametrize("name", SAVERS)
+def test_a_single_file_is_its_folder(name: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    file, config = save_single_file(folders[name], tmp_path)
+    scanned = scan(file, asked=Asked(config=config))
+    single, folder = load(scanned), load(scan(folders[name]))
+    theirs = folder.denoiser.parameters()  # type: ignore[attr-defined]
+    for path, parameter in single.denoiser.parameters().items():  # type: ignore[attr-defined]
+        assert torch.equal(parameter, theirs[path])
+    x = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    t, places = torch.tensor([9, 500, 900]), torch.arange(3)
+    made, wanted = (one.with_prompts(PROMPTS).denoiser(x, t, places) for one in (single, folder))
+    torch.testing.assert_close(made, wanted)  # text encoders too
+    assert (single.codec.to_pixels(x) == folder.codec.to_pixels(x)).all()
+    assert single.info.path == str(file) and single.info.files[-1].path == "model.safetensors"
+    assert single.info.digest != folder.info.digest and single.info.parameters == folder.info.parameters
+    assert "2 averaged weights (model_ema) not used" in single.info.notes
+
+
+IN_LAYER = "model.diffusion_model.input_blocks.1.0.in_layers.0.weight"
+TEXT = "cond_stage_model.transformer.text_model.final_layer_norm.bias"
+QUANT = "first_stage_model.quant_conv.bias"
+FAULTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
+    "foreign": (lambda s: s.update({"control_model.zero.weight": torch.zeros(2)}), "control_model"),
+    "extra in the network": (lambda s: s.update({"model.diffusion_model.extra": torch.ones(2)}), "unexpected"),
+    "lost in the network": (lambda s: s.pop(IN_LAYER), "unet"),
+    "lost in the text encoder": (lambda s: s.pop(TEXT), "text_encoder"),
+    "lost in the autoencoder": (lambda s: s.pop(QUANT), "vae"),
+    "renamed in the autoencoder": (lambda s: s.update({f"{QUANT}ed": s.pop(QUANT)}), "vae"),
+    "not finite": (lambda s: s[IN_LAYER].fill_(float("nan")), "NaN"),
+    "another shape": (lambda s: s.update({IN_LAYER: torch.ones(9)}), "unet"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_does_not_fit_the_configuration_is_refused(fault: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    file, config = save_single_file(folders["sd"], tmp_path)
+    load(scan(file, asked=Asked(config=config)))  # negative control
+    tensors = {key: value.clone() for key, value in load_file(file).items()}
+    change, named = FAULTS[fault]
+    change(tensors)
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match=named) as caught:
+        load(scan(file, asked=Asked(config=config)))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_and_configurations_that_cannot_be_are_refused_first(folders: dict[str, Path], tmp_path: Path) -> None:
+    file, config = save_single_file(folders["sd"], tmp_path)
+    other = tmp_path / "model.ckpt"
+    other.write_bytes(b"\x80\x04")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(file.read_bytes()[:-8])
+    sd3 = save_sd3(tmp_path / "sd3")
+    cases: list[tuple[Path, Path | None, type[AuditError]]] = [
+        (file, None, ConfigError),
+        (file, tmp_path / "nowhere", ConfigError),
+        (file, sd3, ConfigError),
+        (folders["sd"], config, ConfigError),
+        (other, config, ConfigError),
+        (cut, config, UnsafeArtifactError),
+        (file, folders["sdxl"], CheckpointError),
+    ]
+    for path, given, kind in cases:
+        with pytest.raises(kind):
+            scan(path, asked=Asked(config=given))
+    scanned = scan(file, asked=Asked(config=config))
+    file.write_bytes(file.read_bytes())
+    with pytest.raises(UnsafeArtifactError, match="changed"):
+        load(scanned)
