@@ -93,7 +93,8 @@ def _placed(config: CliquesConfig, base: Path) -> CliquesConfig:
         )
         for encoder in config.encoders
     ]
-    checkpoint = config.checkpoint.model_copy(update={"path": below(base, config.checkpoint.path)})
+    given = {name: getattr(config.checkpoint, name) for name in ("path", "config", "adapter")}
+    checkpoint = config.checkpoint.model_copy(update={name: below(base, path) for name, path in given.items() if path})
     return config.model_copy(update={"checkpoint": checkpoint, "encoders": encoders})
 
 
