@@ -27,6 +27,7 @@ class CheckpointConfig(Section):
     adapter: Path | None = None  # low-rank adapters to fuse into it, one .safetensors file
     adapter_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     image_size: Count | None = None  # pixels a side, of text-to-image checkpoints; None = what the checkpoint states
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the denoising network; trajectories are float64 either way
 
 
 class DataConfig(Section):

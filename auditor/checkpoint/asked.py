@@ -8,30 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.config import CheckpointConfig
+from auditor.diffusion.precision import Precision
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An adapter to fuse, a size to run at, and the configuration of a single file; nothing, by default."""
+    """An adapter to fuse, a size and a precision to run at, the configuration of a single file; nothing, by default."""
 
     adapter: Path | None = None  # low-rank adapters, one safetensors file
     adapter_scale: float = 1.0  # times what the adapters add
     image_size: tuple[int, int] | None = None  # height and width in pixels; None = what the checkpoint states
     config: Path | None = None  # folder that says what a single file's tensors are; None = the checkpoint is a folder
+    dtype: Precision = "float32"  # what the denoising network computes in
 
     @classmethod
     def of(cls, section: CheckpointConfig) -> Asked:
         """What a configuration asks for."""
-        size = section.image_size
-        return cls(section.adapter, section.adapter_scale, None if size is None else (size, size), section.config)
+        size = None if section.image_size is None else (section.image_size, section.image_size)
+        return cls(section.adapter, section.adapter_scale, size, section.config, section.dtype)
 
     def beside(self) -> Asked:
-        """What another checkpoint is opened with that is compared with this one: the size."""
-        return Asked(image_size=self.image_size)
+        """What another checkpoint is opened with that is compared with this one: size and precision."""
+        return Asked(image_size=self.image_size, dtype=self.dtype)
 
     def seal(self, digest: str) -> str:
-        """The digest of the files, joined with what else makes the network another one: scale and size."""
-        if self.adapter is None and self.image_size is None:
-            return digest
+        """The digest of the files, joined with what else makes the network another one: scale, size and precision."""
         scale = None if self.adapter is None else self.adapter_scale
-        return hashlib.sha256(json.dumps([digest, scale, self.image_size]).encode()).hexdigest()
+        if scale is None and self.image_size is None and self.dtype == "float32":
+            return digest
+        return hashlib.sha256(json.dumps([digest, scale, self.image_size, self.dtype]).encode()).hexdigest()

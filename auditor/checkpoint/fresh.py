@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from auditor.checkpoint.load import LoadedCheckpoint
+from auditor.diffusion.precision import reduce_precision
 from auditor.probes import generator
 
 
@@ -22,7 +23,7 @@ def reinitialise(checkpoint: LoadedCheckpoint, seed: str) -> LoadedCheckpoint:
       seed: The audit's root seed; the same seed gives the same weights on the same versions.
 
     Returns:
-      A checkpoint on the same device, in float32 and evaluation mode, whose network has learnt nothing.
+      A checkpoint on the same device, in the same precision and evaluation mode, whose network has learnt nothing.
     """
     denoiser: Any = checkpoint.denoiser
     device = next(denoiser.network.parameters()).device
@@ -31,4 +32,6 @@ def reinitialise(checkpoint: LoadedCheckpoint, seed: str) -> LoadedCheckpoint:
         torch.manual_seed(int(generator(seed, "untrained network").integers(2**63)))
         network = type(denoiser.network).from_config(denoiser.network.config)
     fresh = network.to(device).eval().requires_grad_(False)
+    if any(parameter.dtype == torch.bfloat16 for parameter in denoiser.network.parameters()):
+        reduce_precision(fresh, torch.bfloat16)
     return replace(checkpoint, denoiser=replace(denoiser, network=fresh))

@@ -87,15 +87,15 @@ class LoadedCheckpoint:
         return told or Guided(self.denoiser, self.null_class, scale)
 
 
-def load(scan: Scan, *, device: str = "cpu", dtype: Precision = "float32") -> LoadedCheckpoint:
+def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> LoadedCheckpoint:
     """The scanned checkpoint on the device, its weights checked, drawing no random number.
 
     Args:
       scan: From :func:`auditor.checkpoint.scan.scan`.
       device: As torch names it.
-      dtype: What the denoising network computes in; the denoiser takes and gives float32 either way, and an
-        autoencoder keeps float32. Weights are checked in float32. Another dtype is another result: a cache keyed by
-        the checkpoint's digest alone must not mix them.
+      dtype: What the denoising network computes in, None = what the scan was asked for; the denoiser takes and gives
+        float32 either way, and an autoencoder keeps float32. Weights are checked in float32. Another dtype is another
+        result: asked of the scan it is part of its digest, and a cache keyed by that alone must not mix others.
 
     Raises:
       ConfigError: Another dtype, or a size asked for that the checkpoint's network cannot take.
@@ -103,6 +103,7 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision = "float32") -> Lo
         that do not fit together.
       UnsafeArtifactError: A file changed after the scan.
     """
+    dtype = dtype or scan.asked.dtype
     if dtype not in get_args(Precision):
         raise ConfigError("dtype", repr(dtype), f"one of {', '.join(get_args(Precision))}", "Correct it.")
     check_unchanged(scan)

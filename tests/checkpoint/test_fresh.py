@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.fresh import reinitialise
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
+from tests.text_pipelines import save_flux, save_pixart, save_sana, save_sd, save_sd3, save_sdxl
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +46,15 @@ def test_the_trained_network_is_left_as_it_was(trained: LoadedCheckpoint) -> Non
     before = answer(trained)
     reinitialise(trained, "seed")
     assert torch.equal(answer(trained), before)
+
+
+@pytest.mark.parametrize("save", [save_sd, save_sdxl, save_sd3, save_flux, save_pixart, save_sana])
+def test_networks_that_take_text_start_anew_too(save: Callable[[Path], Path], tmp_path: Path) -> None:
+    size = (16, 16) if save is save_flux else None
+    scanned = scan(save(tmp_path), asked=Asked(image_size=size, dtype="bfloat16"))
+    own = load(scanned).with_prompts(["dog face", "red apple"])
+    fresh = reinitialise(own, "seed")
+    assert torch.equal(answer(fresh), answer(reinitialise(own, "seed")))
+    assert not torch.allclose(answer(fresh), answer(own), atol=1e-2)
+    dtypes = [{parameter.dtype for parameter in one.denoiser.network.parameters()} for one in (own, fresh)]
+    assert dtypes == [{torch.bfloat16}] * 2

@@ -163,6 +163,9 @@ def test_in_bfloat16_the_network_answers_nearly_the_same(name: str, folders: dic
     wanted, made = full.denoiser(noise, t, PLACES), half.denoiser(noise, t, PLACES)
     assert made.dtype == torch.float32 and half.info.notes[-1] == "the network ran in bfloat16"
     assert 0 < (made - wanted).square().mean().sqrt() < 0.05 * wanted.std()  # eight bits of mantissa, a few layers
+    asked = scan(folders[name], asked=replace(scanned.asked, dtype="bfloat16"))
+    assert asked.digest != scanned.digest
+    assert torch.equal(load(asked).with_prompts(PROMPTS).denoiser(noise, t, PLACES), made)
 
 
 def test_large_images_pass_the_autoencoder_one_by_one(
