@@ -54,6 +54,7 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
                     component_folder(scan.path, name),
                     use_safetensors=None if scan.pickled else True,
                     local_files_only=True,
+                    variant=variant_of(component_folder(scan.path, name)),
                     output_loading_info=True,
                     **OPTIONS[library],
                 )
@@ -69,6 +70,12 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
     own_memory(network)
     check_finite(network, subject)
     return network.to(device).eval().requires_grad_(False)
+
+
+def variant_of(folder: Path) -> str | None:
+    """``fp16`` if the folder holds weights under that variant's names alone, as half-precision copies come."""
+    names = [file.name for file in folder.glob("*.safetensors")]
+    return "fp16" if names and all(".fp16" in name for name in names) else None
 
 
 def refuse_stray_adapter(folder: Path, subject: str) -> None:

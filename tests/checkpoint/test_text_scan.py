@@ -69,7 +69,12 @@ def safety_checker(root: Path) -> None:
     edit(root / "model_index.json", lambda index: index.update(extra))
 
 
-@pytest.mark.parametrize("change", [old_names, old_tokenizer, safety_checker])
+def half_precision_names(root: Path) -> None:
+    for file in root.rglob("*.safetensors"):
+        file.rename(file.with_suffix(".fp16.safetensors"))
+
+
+@pytest.mark.parametrize("change", [old_names, old_tokenizer, safety_checker, half_precision_names])
 def test_as_people_publish_them(change: Callable[[Path], None], original: Path, folder: Path) -> None:
     change(folder)
     torch.testing.assert_close(output(folder), output(original))
