@@ -17,6 +17,7 @@ from auditor.executors.build import build_executor, crowded
 from auditor.policy import DEFAULT_NAME, Policy, copies_rule, judge, membership_rule, read_policy
 from auditor.progress import Progress, Silent
 from auditor.report import render
+from auditor.stages.black_box import describe_given, not_tested_without_network
 from auditor.stages.canaries import measure_canaries
 from auditor.stages.cliques import measure_cliques
 from auditor.stages.copies import search_every_encoder
@@ -39,7 +40,7 @@ KEPT_POLICY = "policy.toml"  # the run's own, kept beside its record: a gate run
 
 
 def run(config: AuditConfig, run_dir: Path | str, *, progress: Progress | None = None) -> Record:
-    """Audit a checkpoint and write record.json, report.html and report.md into the run directory.
+    """Audit a checkpoint, or images made elsewhere, and write record.json, report.html and report.md.
 
     Killed and called again with the same arguments, it goes on where it was and ends with the same record but for the
     times in it.
@@ -78,6 +79,8 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
     regime = regime_of(results, inputs, made, embedded, searches, held_out, config, seed, show)
     notes = [f"{search.competition.encoder}: {note}" for search in searches for note in search.notes]
     checks = holm_checks([check for search in searches for check in search.checks] + tested.checks)
+    given = inputs.given
+    left = not_tested_without_network(given) if given else not_tested(tested.membership)
     competitions = write_pictures(results.path, inputs, made.generations, [search.competition for search in searches])
     record = Record(
         tool_version=version("diffusion-auditor"),
@@ -86,11 +89,14 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
         seconds=results.seconds,
         environment=environment(inputs.device),
         config=config.model_dump(mode="json"),
-        checkpoint=inputs.checkpoint.info,
+        checkpoint=None if given else inputs.checkpoint.info,
+        images=describe_given(given, competitions, cliques) if given else None,
         training=inputs.train.info,
         holdout=inputs.holdout.info,
         slices=Slices(**{name: len(ids) for name, ids in asdict(held_out).items()}),
-        generation=made.describe(config.generation, results.salt, seed),
+        generation=given.generation(results.salt, seed, pinned=config.generation.salt is not None)
+        if given
+        else made.describe(config.generation, results.salt, seed),
         encoders=[EncoderInfo(**asdict(encoder.spec)) for encoder in inputs.encoders],
         checks=checks,
         copies=competitions,
@@ -100,8 +106,10 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
         index=inputs.train.index.describe() if inputs.train.index else None,
         cliques=cliques,
         copies_outcome=copies_rule(competitions, policy),
-        membership_outcome=membership_rule(tested.membership, policy, checks, asked=config.membership.enabled),
-        not_tested=not_tested(tested.membership) + notes + tested.notes,
+        membership_outcome=membership_rule(
+            tested.membership, policy, checks, asked=config.membership.enabled, network=given is None
+        ),
+        not_tested=left + notes + tested.notes,
         sample_images=write_samples(results.path, made.generations),
     )
     name = str(config.policy) if config.policy else DEFAULT_NAME

@@ -30,6 +30,15 @@ class CheckpointConfig(Section):
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the denoising network; trajectories are float64 either way
 
 
+class ImagesConfig(Section):
+    """Images made elsewhere, in the place of a checkpoint."""
+
+    path: Path
+    metadata: Path | None = None  # .jsonl, .json or .csv with prompts and seeds; None = what lies with the images
+    id_column: str | None = None
+    image_column: str | None = None
+
+
 class DataConfig(Section):
     train: Path
     holdout: Path
@@ -129,7 +138,8 @@ class AuditConfig(Section):
     """A whole audit. Paths are relative to the file they stand in."""
 
     schema_version: Literal[1] = 1
-    checkpoint: CheckpointConfig
+    checkpoint: CheckpointConfig | None = None  # this, or images
+    images: ImagesConfig | None = None
     data: DataConfig
     generation: GenerationConfig = GenerationConfig()
     encoders: Annotated[list[EncoderConfig], Field(min_length=1)] = [EncoderConfig(name="pixel")]
@@ -141,13 +151,50 @@ class AuditConfig(Section):
     execution: ExecutionConfig = ExecutionConfig()
     threads: Count | None = None  # CPU threads; does not affect what is asked for
 
+    @property
+    def network(self) -> CheckpointConfig:
+        """The checkpoint, for what cannot be done without one.
+
+        Raises:
+          ConfigError: There are only images.
+        """
+        if self.checkpoint is None:
+            got, expected = "images made elsewhere", "a checkpoint"
+            raise ConfigError("audit", got, expected, "Of images alone, `auditor run` tells all that can be told.")
+        return self.checkpoint
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out(cls, raw: Any) -> Any:
+        """Of images made elsewhere, what takes a network is left out unless it is asked for, which is refused."""
+        if not isinstance(raw, dict) or raw.get("images") is None:
+            return raw
+        for section, off in (("membership", {"enabled": False}), ("regime", {"probes": 0})):
+            given = raw.get(section, {})
+            raw = raw | {section: off | given if isinstance(given, dict) else given}
+        return raw
+
     @model_validator(mode="after")
     def _check(self) -> AuditConfig:
+        if (self.checkpoint is None) == (self.images is None):
+            raise ValueError("a checkpoint or images made elsewhere: give one of [checkpoint] and [images]")
+        if self.images is not None:
+            self._check_without_network()
         kinds = [(encoder.name, encoder.model, encoder.weights) for encoder in self.encoders]
         twice = [name for place, (name, *_) in enumerate(kinds) if kinds[place] in kinds[:place]]
         if twice:
             raise ValueError(f"the encoder {twice[0]!r} is listed twice with the same model and weights")
         return self
+
+    def _check_without_network(self) -> None:
+        salt = GenerationConfig(salt=self.generation.salt)
+        needing = {
+            "membership.enabled": self.membership.enabled, "regime.probes": self.regime.probes,
+            "canaries.ledger": self.canaries.ledger, "generation (but for salt)": self.generation != salt,
+        }  # fmt: skip
+        asked = [name for name, value in needing.items() if value]
+        if asked:
+            raise ValueError(f"{asked[0]} takes a checkpoint, and there are only images; leave it out")
 
 
 def read_config(path: Path | str) -> AuditConfig:
@@ -202,9 +249,16 @@ def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
         )
         for encoder in config.encoders
     ]
-    given = {name: getattr(config.checkpoint, name) for name in ("path", "config", "adapter")}
-    paths = {name: below(base, path) for name, path in given.items() if path}
-    checkpoint = config.checkpoint.model_copy(update=paths)
+    checkpoint = config.checkpoint
+    if checkpoint is not None:
+        given = {name: getattr(checkpoint, name) for name in ("path", "config", "adapter")}
+        checkpoint = checkpoint.model_copy(update={name: below(base, path) for name, path in given.items() if path})
+    images = config.images and config.images.model_copy(
+        update={
+            "path": below(base, config.images.path),
+            "metadata": below(base, config.images.metadata) if config.images.metadata else None,
+        }
+    )
     references = [
         reference.model_copy(
             update={
@@ -222,7 +276,7 @@ def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
     listed = {name: getattr(config.canaries, name) for name in ("ledger", "images")}
     canaries = config.canaries.model_copy(update={name: below(base, path) for name, path in listed.items() if path})
     placed = {"data": data, "encoders": encoders, "checkpoint": checkpoint, "membership": membership, "policy": policy}
-    return config.model_copy(update=placed | {"canaries": canaries})
+    return config.model_copy(update=placed | {"canaries": canaries, "images": images})
 
 
 def below(base: Path, path: Path) -> Path:

@@ -60,7 +60,7 @@ def lookup(
     return Lookup(
         run=str(run_dir),
         audit_digest=record.audit_digest,
-        checkpoint=record.checkpoint.path,
+        checkpoint=record.audited,
         training=record.training.path,
         training_images=record.training.images,
         probes=len(finished.probe),

@@ -74,7 +74,7 @@ def show_verdict(console: Console, record: Record, judgement: Judgement, report:
     """The outcome and its reason, the rules that did not pass, remedies, and where the report is."""
     colour = COLOURS[judgement.outcome]
     headline = f"[bold {colour}]{judgement.outcome.upper()}[/]  {printable(judgement.reason)}"
-    console.print(Panel(headline, title=printable(record.checkpoint.path), border_style=colour))
+    console.print(Panel(headline, title=printable(record.audited), border_style=colour))
     passed = [rule for rule in judgement.rules if rule.outcome == "pass"]
     for rule in judgement.rules:
         if rule.outcome != "pass":

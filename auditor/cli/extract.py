@@ -30,8 +30,9 @@ from auditor.extraction_config import ExtractionConfig
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where results go [default: runs/<name>-extract].")
 @click.option("--images", type=click.Choice(["full", "none"]), default="full", show_default=True)
 def extract(
-    target: Path, listed: Path | None, single: tuple[str, ...], levels: tuple[float, ...], problems: tuple[str, ...],
-    solver: str | None, draws: int | None, against: int | None, run_dir: Path | None, images: str,
+    target: Path | None, listed: Path | None, single: tuple[str, ...], levels: tuple[float, ...],
+    problems: tuple[str, ...], solver: str | None, draws: int | None, against: int | None, run_dir: Path | None,
+    images: str,
     assignments: tuple[str, ...], **options: Any,
 ) -> None:  # fmt: skip
     """Attack training records of TARGET by name: an audit.toml, or a checkpoint folder with --train and --holdout.

@@ -15,7 +15,7 @@ from auditor.errors import ConfigError
 Command = Callable[..., Any]
 
 OPTIONS = (
-    click.argument("target", type=click.Path(path_type=Path)),
+    click.argument("target", type=click.Path(path_type=Path), required=False),
     click.option("--train", type=click.Path(path_type=Path), help="Training images: folder, tar, parquet, arrow, npz."),
     click.option("--holdout", type=click.Path(path_type=Path), help="Held-out images of the same origin."),
     click.option("--train-ids", type=click.Path(path_type=Path),
@@ -41,6 +41,14 @@ OPTIONS = (
 )  # fmt: skip
 
 
+GIVEN = (
+    click.option("--images", "made", type=click.Path(path_type=Path),
+                 help="Images made elsewhere, in the place of a checkpoint: folder, tar, parquet, arrow, npz."),
+    click.option("--metadata", type=click.Path(path_type=Path),
+                 help="Their prompts and seeds: .jsonl, .json or .csv [default: what lies beside them]."),
+)  # fmt: skip
+
+
 def audit_options(command: Command) -> Command:
     """Decorator that adds TARGET (an audit.toml or a checkpoint folder) and the options above."""
     for option in reversed(OPTIONS):
@@ -48,14 +56,23 @@ def audit_options(command: Command) -> Command:
     return command
 
 
-def configuration(target: Path, assignments: tuple[str, ...], **options: Any) -> AuditConfig:
+def given_options(command: Command) -> Command:
+    """Decorator that adds images made elsewhere, which may stand in the place of TARGET."""
+    for option in reversed(GIVEN):
+        command = option(command)
+    return command
+
+
+def configuration(target: Path | None, assignments: tuple[str, ...], **options: Any) -> AuditConfig:
     """The audit that a target and its options ask for; options win over the file.
 
     Raises:
       ConfigError: A faulty file, key or value, or a checkpoint without --train and --holdout.
     """
-    from_file = target.suffix == ".toml"
-    raw = read_raw(target) if from_file else {"checkpoint": {"path": str(target)}}
+    if target is None and options.get("made") is None:
+        raise ConfigError("options", "nothing to audit", "a checkpoint, an audit.toml, or images", "Name one.")
+    from_file = target is not None and target.suffix == ".toml"
+    raw = {} if target is None else read_raw(target) if from_file else {"checkpoint": {"path": str(target)}}
     for key, value in _given(options, Path.cwd() if from_file else Path()).items():
         _assign(raw, key, value)
     for assignment in assignments:
@@ -65,15 +82,17 @@ def configuration(target: Path, assignments: tuple[str, ...], **options: Any) ->
         _assign(raw, key, _literal(text))
     if not from_file and not {"train", "holdout"} <= raw.get("data", {}).keys():
         raise ConfigError(
-            "options", "a checkpoint without --train and --holdout", "both image sets", "Give both, or an audit.toml."
-        )
-    base = target.parent if from_file else Path()
+            "options", f"{'images' if target is None else 'a checkpoint'} without --train and --holdout",
+            "both image sets", "Give both, or an audit.toml.",
+        )  # fmt: skip
+    base = target.parent if target is not None and from_file else Path()
     return resolve_paths(validate(raw, str(target) if from_file else "options"), base)
 
 
 def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
     """Options that were given, under their configuration keys; their paths are the user's, not the file's: ``here``."""
     keys = {
+        "made": "images.path", "metadata": "images.metadata",
         "train": "data.train", "holdout": "data.holdout", "train_ids": "data.train_ids",
         "holdout_ids": "data.holdout_ids", "index": "data.index", "split": "data.split", "resize": "data.resize",
         "probes": "generation.probes", "sampler": "generation.sampler", "steps": "generation.steps",
@@ -129,8 +148,9 @@ def _literal(text: str) -> object:
         return text
 
 
-def default_run_directory(target: Path) -> Path:
-    """``runs/<name>``: the same for the same target, so that the same command resumes."""
+def default_run_directory(target: Path | None, images: Path | None = None) -> Path:
+    """``runs/<name>``: the same for the same target, or the same images, so that the same command resumes."""
+    target = target or images or Path()
     name = target.stem if target.suffix == ".toml" else target.absolute().name
     generic = name in {"audit", "compare", "checkpoint"}
     return Path("runs") / (target.absolute().parent.name if generic else name)

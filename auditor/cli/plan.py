@@ -30,7 +30,9 @@ from auditor.cli.options import audit_options, configuration
     help="Machines like this one to extrapolate to.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(target: Path, images: int, machines: int, as_json: bool, assignments: tuple[str, ...], **options: Any) -> None:
+def plan(
+    target: Path | None, images: int, machines: int, as_json: bool, assignments: tuple[str, ...], **options: Any
+) -> None:
     """Check TARGET's inputs, and say what its audit costs and what its sizes can conclude."""
     config = configuration(target, assignments, **options)
 

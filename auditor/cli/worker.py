@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from auditor.cli.display import Terminal
-from auditor.cli.options import audit_options, configuration, default_run_directory
+from auditor.cli.options import audit_options, configuration, default_run_directory, given_options
 from auditor.errors import ConfigError
 
 
 @click.command()
 @audit_options
+@given_options
 @click.option("--run-dir", type=click.Path(path_type=Path), help="As for `auditor run`; all shards share it.")
 @click.option("--shard", metavar="I/N", help="This shard of N, counted from 0 [default: the Slurm array task].")
 @click.option(
@@ -26,7 +27,8 @@ from auditor.errors import ConfigError
     help="What to make; each stage needs the ones before it whole.",
 )
 def worker(
-    target: Path, run_dir: Path | None, shard: str | None, stage: str, assignments: tuple[str, ...], **options: Any
+    target: Path | None, run_dir: Path | None, shard: str | None, stage: str, assignments: tuple[str, ...],
+    **options: Any,
 ) -> None:  # fmt: skip
     """Make one shard of the audit of TARGET, for Slurm arrays and Kubernetes indexed jobs.
 
@@ -39,7 +41,7 @@ def worker(
     auditor worker audit.toml --run-dir /shared/run --shard $JOB_COMPLETION_INDEX/8
     """
     config = configuration(target, assignments, **options)
-    directory = run_dir or default_run_directory(target)
+    directory = run_dir or default_run_directory(target, options["made"])
     named = shard or slurm_shard(os.environ)
 
     from auditor.executors.shard import ShardExecutor

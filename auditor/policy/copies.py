@@ -14,7 +14,7 @@ from auditor.policy.ruling import Precedence, Ruling, combine, ruling
 from auditor.policy.schema import Policy
 from auditor.store.parts import Estimate, Outcomed
 from auditor.store.record import Competition
-from auditor.store.wording import count, missing, percent
+from auditor.store.wording import bringing, count, missing, percent, trials
 
 RETRAIN = (
     "Remove the listed images or their repeats from the training set (repeated images are the first to be "
@@ -107,9 +107,10 @@ def _certified(primary: Competition) -> Ruling:
 def _rate(primary: Competition, policy: Policy) -> Ruling:
     id, title, rate, allowed = "copies.rate", "Share of copies", primary.copy_rate, policy.copies.max_rate
     if rate.upper is None:
-        statement = f"The share of generations that are copies has no upper bound: {missing(rate)}."
+        statement = f"The share of {trials(rate)} that {bringing(rate)} has no upper bound: {missing(rate)}."
         return ruling(id, title, "cannot conclude", statement, "Generate from more probes.")
-    statement = f"At most {percent(rate.upper)} of generations are copies; the policy allows {percent(allowed)}."
+    most = f"At most {percent(rate.upper)} of {trials(rate)} {bringing(rate)}"
+    statement = f"{most}; the policy allows {percent(allowed)}."
     if rate.upper <= allowed:
         return ruling(id, title, "pass", statement)
     if rate.value is None or rate.value > 0 or rate.upper > _bound_without_hits(primary, rate):

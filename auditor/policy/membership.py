@@ -29,7 +29,12 @@ SAME_SOURCE = (
 
 
 def membership_rule(
-    membership: Membership | None, policy: Policy, checks: Sequence[Check] = (), *, asked: bool = False
+    membership: Membership | None,
+    policy: Policy,
+    checks: Sequence[Check] = (),
+    *,
+    asked: bool = False,
+    network: bool = True,
 ) -> Outcomed:
     """Outcome of the membership tests under a policy, with reasons and what would settle a "cannot conclude".
 
@@ -42,19 +47,22 @@ def membership_rule(
     if membership is not None and unlike:
         reasons = [f"Membership is withheld: {check.title} failed. {check.statement}" for check in unlike]
         return Outcomed(outcome="cannot conclude", reasons=reasons, remedies=[REMEDIES[check.id] for check in unlike])
-    rulings = membership_rulings(membership, policy, asked=asked)
+    rulings = membership_rulings(membership, policy, asked=asked, network=network)
     if not rulings:
         return Outcomed(outcome="pass", reasons=["Membership was not tested; the policy does not ask for it."])
     return combine(rulings)
 
 
-def membership_rulings(membership: Membership | None, policy: Policy, *, asked: bool = False) -> list[Ruling]:
+def membership_rulings(
+    membership: Membership | None, policy: Policy, *, asked: bool = False, network: bool = True
+) -> list[Ruling]:
     """One rule per attack; none where nothing was tested and the policy does not ask for it.
 
     Args:
       membership: As recorded; None = not tested.
       policy: What is required.
       asked: Whether the audit was to test it: then too few images stood on a side, and enabling it changes nothing.
+      network: Whether there was a checkpoint, without which it cannot be tested.
     """
     if membership is not None and membership.attacks:
         return [_attack(attack, membership, policy.membership) for attack in membership.attacks]
@@ -62,6 +70,8 @@ def membership_rulings(membership: Membership | None, policy: Policy, *, asked: 
         return []
     statement = "Whether membership in the training set can be told was not tested, and the policy asks for it."
     remedy = "Enable the membership attacks (membership.enabled = true) and run the audit again."
+    if not network:
+        remedy = "Audit the checkpoint that made the images: membership cannot be told from images alone."
     if asked:
         statement = (
             "Membership was to be tested, and the policy asks for it, but too few images stood on a side; what was not "

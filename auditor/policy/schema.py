@@ -47,6 +47,7 @@ class SearchPolicy(Section):
 
 class ProbesPolicy(Section):
     allow_pinned: bool = False
+    allow_given: bool = False  # images made elsewhere, in the place of probes
 
 
 class Policy(Section):

@@ -111,6 +111,8 @@ def _share(used: int, lost: int) -> float:
 def probes_ruling(record: Record, policy: Policy) -> Ruling:
     """Pinned probes withhold a pass unless the policy allows them: the trainer could have known them."""
     title = "Probes unknown to the trainer"
+    if record.images is not None:
+        return _given_ruling(policy)
     if not record.generation.seed_pinned:
         statement = "The probe noise was drawn from a secret salt at audit time."
         return ruling("probes.secret", title, "pass", statement)
@@ -122,3 +124,16 @@ def probes_ruling(record: Record, policy: Policy) -> Ruling:
     )
     remedy = "Remove generation.salt from the configuration and audit again; only demos should allow pinned probes."
     return ruling("probes.secret", title, "cannot conclude", statement, remedy)
+
+
+def _given_ruling(policy: Policy) -> Ruling:
+    """Images made elsewhere withhold a pass unless the policy allows them: nobody can see whether they were chosen."""
+    id, title = "probes.given", "Images not chosen"
+    statement = "The images were made elsewhere; whether any were left out cannot be tested"
+    if policy.probes.allow_given:
+        return ruling(id, title, "pass", f"{statement}, which the policy allows.")
+    remedy = (
+        "Audit the checkpoint itself, on probes that are drawn at audit time; or make the images yourself, leave none "
+        "out, and say so in the policy (probes.allow_given = true)."
+    )
+    return ruling(id, title, "cannot conclude", f"{statement}.", remedy)

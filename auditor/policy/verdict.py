@@ -15,6 +15,7 @@ from auditor.store.record import Judgement, Record
 from auditor.store.wording import percent
 
 WITHHOLD = "Do not publish this checkpoint."
+WITHHOLD_MAKER = "Do not publish the model that made these images."
 
 EXIT_CODES: dict[Outcome, int] = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "cannot conclude": EXIT_CANNOT_CONCLUDE}
 
@@ -35,18 +36,19 @@ def judge(record: Record, policy: Policy, name: str = DEFAULT_NAME) -> Judgement
     """
     rulings = [
         *copies_rulings(record.copies, policy),
-        *membership_rulings(record.membership, policy, asked=membership_asked(record)),
+        *membership_rulings(record.membership, policy, asked=membership_asked(record), network=record.images is None),
         *validity_rulings(record, policy),
         probes_ruling(record, policy),
     ]
     combined = combine(rulings)
+    withhold = WITHHOLD_MAKER if record.images else WITHHOLD
     return Judgement(
         policy=name,
         outcome=combined.outcome,
         exit_code=EXIT_CODES[combined.outcome],
         reason=_reason(record, rulings, combined.reasons),
         rules=[ruling.rule for ruling in rulings],
-        remedies=[WITHHOLD, *combined.remedies] if combined.outcome == "fail" else combined.remedies,
+        remedies=[withhold, *combined.remedies] if combined.outcome == "fail" else combined.remedies,
     )
 
 
@@ -75,7 +77,8 @@ def _reason_to_pass(record: Record) -> str:
     if primary is None or primary.copy_rate.upper is None:
         raise ValueError("a pass without a resolving encoder")
     found = (
-        f"No training image is shown to be reproduced in {record.generation.probes:,} generations (copies make up at "
+        f"No training image is shown to be reproduced in {record.generation.probes:,} "
+        f"{'images made elsewhere' if record.images else 'generations'} (copies make up at "
         f"most {percent(primary.copy_rate.upper)} of them)"
     )
     if record.membership is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from auditor.report import kinds
+from auditor.report.given import probe_name
 from auditor.store.record import Check, Competition, CopyEvidence, Judgement, Record
 from auditor.store.wording import count
 
@@ -46,11 +48,12 @@ def findings(record: Record) -> list[Finding]:
     highest tier. Rules need ``record.judgement``; without one, only what the record itself states is listed.
     """
     rules = _rules(record.judgement) if record.judgement else ()
-    found = [*rules, *_copies(record.copies), *_closer(record.copies), *_checks(record.checks)]
+    name = partial(probe_name, record)
+    found = [*rules, *_copies(record.copies, name), *_closer(record.copies, name), *_checks(record.checks)]
     return sorted(found, key=lambda item: SEVERITIES.index(item.severity))
 
 
-def _copies(copies: list[Competition]) -> Iterator[Finding]:
+def _copies(copies: list[Competition], name: Callable[[int], str]) -> Iterator[Finding]:
     best: dict[str, tuple[CopyEvidence, Competition]] = {}
     tiers = list(TIER_SEVERITY)
     for competition in copies:
@@ -59,12 +62,12 @@ def _copies(copies: list[Competition]) -> Iterator[Finding]:
             if kept is None or tiers.index(evidence.tier) < tiers.index(kept[0].tier):
                 best[evidence.id] = (evidence, competition)
     for evidence, competition in best.values():
-        statement = copy_statement(evidence, competition)
+        statement = copy_statement(evidence, competition, name(evidence.probe))
         severity = TIER_SEVERITY[evidence.tier]
         yield finding(f"copies.{evidence.tier}", severity, statement, evidence.id, evidence.probe)
 
 
-def _closer(copies: list[Competition]) -> Iterator[Finding]:
+def _closer(copies: list[Competition], name: Callable[[int], str]) -> Iterator[Finding]:
     """Certified parts and blends, once per training image and kind of search; grave only where their bound says so."""
     seen: set[tuple[str, str]] = set()
     for competition in copies:
@@ -73,24 +76,24 @@ def _closer(copies: list[Competition]) -> Iterator[Finding]:
             for item in search.evidence:
                 if item.certified and (search.what, item.id) not in seen:
                     seen.add((search.what, item.id))
-                    said = f"Training image {item.id} in probe {item.probe}: {kinds.statement(item)}."
+                    said = f"Training image {item.id} in {name(item.probe)}: {kinds.statement(item)}."
                     yield finding(f"copies.{search.what}.item", severity, said, item.id, item.probe)
 
 
-def copy_statement(evidence: CopyEvidence, competition: Competition) -> str:
-    """One sentence on a training image and the generation nearest to it."""
+def copy_statement(evidence: CopyEvidence, competition: Competition, generation: str) -> str:
+    """One sentence on a training image and the generation nearest to it, which is called ``generation``."""
     times = f", which stands {len(evidence.members)} times in the training set," if len(evidence.members) > 1 else ""
     subject = f"Training image {evidence.id}{times}"
     measured = f"similarity {evidence.similarity:.4f} under {competition.encoder}, margin {evidence.margin:+.4f}"
     if evidence.tier == "verbatim":
         turned = ", mirrored," if evidence.kind == "mirrored" else ""
-        return f"{subject} came back verbatim{turned} from probe {evidence.probe} ({measured})."
+        return f"{subject} came back verbatim{turned} from {generation} ({measured})."
     if evidence.tier == "certified":
         rank = "" if evidence.q_value is None else f", q = {evidence.q_value:.3g}"
         landing = count(evidence.probes_landing, "generation")
         kind = kinds.WORDS[evidence.kind or "near"]
-        return f"{subject} is a certified {kind} of probe {evidence.probe} ({measured}{rank}; {landing} nearest to it)."
-    return f"{subject} resembles probe {evidence.probe} ({measured}), but is not certified: {evidence.why}"
+        return f"{subject} is a certified {kind} of {generation} ({measured}{rank}; {landing} nearest to it)."
+    return f"{subject} resembles {generation} ({measured}), but is not certified: {evidence.why}"
 
 
 def _checks(checks: list[Check]) -> Iterator[Finding]:

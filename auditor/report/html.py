@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from auditor.report import agreement, canaries, charts, cliques, duplication, exposure, kinds, regime, story
+from auditor.report import agreement, canaries, charts, cliques, duplication, exposure, given, kinds, regime, story
 from auditor.report.membership import footing
 from auditor.report.pages import Images, templates, write_whole
 from auditor.report.pictures import Picture, embed_picture
@@ -95,6 +95,7 @@ def _environment(embed: Callable[[str | None], Picture]) -> Environment:
     }
     environment.globals |= {"embed": embed, "marks": MARKS, "tones": TONES, "tier_words": story.TIER_WORDS}
     environment.globals |= {"exposure": exposure, "cliques": cliques, "duplication": duplication, "kinds": kinds}
+    environment.globals["given"] = given
     return environment
 
 
@@ -118,6 +119,7 @@ def _copies_view(place: int, competition: Competition, is_primary: bool) -> dict
         "competition": competition,
         "role": role,
         "sentence": story.copies_sentence(competition),
+        "rate_title": story.rate_title(competition),
         "resolution": story.resolution_sentence(competition),
         "shown": shown,
         "rest": rest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from auditor.report import duplication, kinds, story
+from auditor.report import duplication, given, kinds, story
 from auditor.report.findings import findings
 from auditor.report.markdown_signals import signals
 from auditor.report.markdown_text import escape, table
@@ -42,7 +42,7 @@ def markdown(record: Record, *, images: Images = "full") -> str:
 
 def _verdict(record: Record) -> Iterator[str]:
     told = story.verdict(record)
-    yield f"# {told.word}: {escape(record.checkpoint.path)}"
+    yield f"# {told.word}: {escape(record.audited)}"
     yield ""
     yield f"**{escape(told.reason)}** {escape(told.meaning)}".rstrip()
     yield ""
@@ -73,23 +73,33 @@ def _findings(record: Record) -> Iterator[str]:
 
 
 def _audited(record: Record) -> Iterator[str]:
-    checkpoint, generation = record.checkpoint, record.generation
     yield "## What was audited"
     yield ""
-    shape = " x ".join(map(str, checkpoint.sample_shape))
-    drawn = "pinned in the configuration" if generation.seed_pinned else "drawn secretly at audit time"
     rows = [
-        ("Checkpoint", f"{checkpoint.path}, SHA-256 {checkpoint.digest}"),
-        ("Model", f"{checkpoint.pipeline}, {checkpoint.network}, {checkpoint.parameters:,} parameters, {shape}"),
+        *_maker(record),
         ("Training set", f"{record.training.path}: {_set(record.training.images, record.training.distinct)}"),
         *([("Index", f"{record.index.path}, SHA-256 {record.index.digest}")] if record.index else []),
         ("Held-out set", f"{record.holdout.path}: {_set(record.holdout.images, record.holdout.distinct)}"),
         ("Unreadable", f"{len(record.training.unreadable)} training, {len(record.holdout.unreadable)} held-out images"),
-        ("Probes", f"{generation.probes:,} with {generation.sampler}, {generation.steps} steps; {drawn}"),
         ("Encoders", "; ".join(f"{encoder.name} ({encoder.detail})" for encoder in record.encoders)),
     ]
     yield from table(("", ""), rows)
-    yield from (f"- {escape(note)}" for note in checkpoint.notes)
+    yield from (f"- {escape(note)}" for note in (record.checkpoint.notes if record.checkpoint else ()))
+
+
+def _maker(record: Record) -> Iterator[tuple[str, str]]:
+    """What generated, and how; or the images, of which that is not known."""
+    checkpoint, generation, images = record.checkpoint, record.generation, record.images
+    if images is not None:
+        yield "Checkpoint", given.UNKNOWN
+        yield "Images made elsewhere", f"{images.path}: {given.size_sentence(images)} SHA-256 {images.digest}"
+        yield "Prompts and seeds", given.unit_sentence(images)
+    if checkpoint is not None:
+        shape = " x ".join(map(str, checkpoint.sample_shape))
+        drawn = "pinned in the configuration" if generation.seed_pinned else "drawn secretly at audit time"
+        yield "Checkpoint", f"{checkpoint.path}, SHA-256 {checkpoint.digest}"
+        yield "Model", f"{checkpoint.pipeline}, {checkpoint.network}, {checkpoint.parameters:,} parameters, {shape}"
+        yield "Probes", f"{generation.probes:,} with {generation.sampler}, {generation.steps} steps; {drawn}"
 
 
 def _set(images: int, distinct: int) -> str:
@@ -107,7 +117,7 @@ def _copies(competition: Competition, images: Images) -> Iterator[str]:
         ("Hits", f"{c.training_hits:,} training, {c.holdout_hits:,} held-out"),
         ("Certified, verbatim, suspect", f"{c.certified}, {c.verbatim}, {c.suspects}"),
         ("Floor of power", count(c.floor, "item")),
-        ("Share of generations that are copies", story.estimate_text(c.copy_rate, share=True)),
+        (story.rate_title(c), story.estimate_text(c.copy_rate, share=True)),
         ("Planted copies found", story.estimate_text(c.planted_recall, share=True)),
         *((f"Planted: {name}", percent(recall)) for name, recall in c.recall_by_transformation.items()),
     ]
@@ -190,6 +200,7 @@ def _provenance(record: Record) -> Iterator[str]:
     yield "## Provenance"
     yield ""
     environment = ", ".join(f"{key} {value}" for key, value in sorted(record.environment.items()))
+    files = record.checkpoint.files if record.checkpoint else []
     rows = [
         ("Audit digest", record.audit_digest),
         ("Started", record.started),
@@ -199,7 +210,7 @@ def _provenance(record: Record) -> Iterator[str]:
         ("Training set, SHA-256", record.training.digest),
         ("Held-out set, SHA-256", record.holdout.digest),
         ("Environment", environment),
-        *((f"Checkpoint file {file.path}", file.sha256) for file in record.checkpoint.files),
+        *((f"Checkpoint file {file.path}", file.sha256) for file in files),
     ]
     yield from table(("", ""), rows)
     yield "The verdict follows from record.json alone: `auditor gate RUN_DIR` gives it again."

@@ -10,7 +10,7 @@ from auditor.report.canaries import canary_estimates
 from auditor.store.membership import Attack, Membership
 from auditor.store.parts import Estimate, Outcome
 from auditor.store.record import Competition, CopyEvidence, Record, Tier
-from auditor.store.wording import attack_name, count, decimal, missing, percent
+from auditor.store.wording import attack_name, bringing, count, decimal, missing, percent, trials
 
 TIER_WORDS: dict[Tier, str] = {"verbatim": "Verbatim copy", "certified": "Certified near-copy", "suspect": "Suspect"}
 MAX_SHOWN = 48  # items with pictures per encoder; the rest is listed without
@@ -78,7 +78,7 @@ def key_figures(record: Record) -> list[KeyFigure]:
 
 
 def _copy_figures(decisive: Competition | None) -> list[KeyFigure]:
-    titles = ("Distinct training images reproduced", "Share of generations that are copies")
+    titles = ("Distinct training images reproduced", rate_title(decisive))
     if decisive is None:
         return [KeyFigure(title, "unknown", "no encoder tells copies from look-alikes here") for title in titles]
     found = decisive.lower_bound
@@ -98,10 +98,17 @@ def _copy_figures(decisive: Competition | None) -> list[KeyFigure]:
     if rate.value == 0:
         return [
             first,
-            KeyFigure(titles[1], f"at most {percent(rate.upper)}", f"none among {rate.n or 0:,} generations"),
+            KeyFigure(titles[1], f"at most {percent(rate.upper)}", f"none among {rate.n or 0:,} {trials(rate)}"),
         ]
     spread = f"interval [{percent(rate.lower or 0.0)}, {percent(rate.upper)}]"
     return [first, KeyFigure(titles[1], percent(rate.value), spread)]
+
+
+def rate_title(competition: Competition | None) -> str:
+    """What the copy rate is a share of."""
+    if competition is None:
+        return "Share of generations that are copies"
+    return f"Share of {trials(competition.copy_rate)} that {bringing(competition.copy_rate)}"
 
 
 def _membership_figure(membership: Membership | None) -> KeyFigure:

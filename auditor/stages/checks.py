@@ -13,6 +13,11 @@ from auditor.copies.queries import Queries
 from auditor.store.record import Check, Competition
 from auditor.validity.placebo import placebo_check
 
+_CONTROL = {
+    False: "generations of the training set's optimal denoiser",
+    True: "distorted copies of training images, in the place of generations,",
+}
+
 
 def resolving_check(competition: Competition) -> Check:
     """Whether the encoder tells a copy from another image of this pool."""
@@ -37,8 +42,14 @@ def placebo(pool: Pool, decision: CopyDecision, queries: Queries, config: AuditC
     return placebo_check(name, hits.queries, hits.training_hits, hits.holdout_hits, hits.n, hits.m)
 
 
-def memorizer_check(pool: Pool, decision: CopyDecision, control: Queries, config: AuditConfig) -> Check:
-    """The closed-form memorizer of the training set must be found out by the very competition that decides."""
+def memorizer_check(
+    pool: Pool, decision: CopyDecision, control: Queries, config: AuditConfig, *, planted: bool = False
+) -> Check:
+    """The closed-form memorizer of the training set must be found out by the very competition that decides.
+
+    Args:
+      planted: Whether planted copies of training images stand in its place, as where there is no checkpoint.
+    """
     items = score_items(pool, decision.groups, control, decision.competes, alpha=config.copies.alpha)
     is_training = (decision.groups.kind == GroupClass.TRAINING)[decision.competes]
     contest = compete(
@@ -49,10 +60,10 @@ def memorizer_check(pool: Pool, decision: CopyDecision, control: Queries, config
     status = "not tested" if underpowered else "passed" if contest.lower_bound > 0 else "failed"
     return Check(
         id="positive-control",
-        title="The closed-form memorizer is found out",
+        title="Planted copies are found out" if planted else "The closed-form memorizer is found out",
         encoder=decision.competition.encoder,
         status=status,
-        statement=f"{control.generations:,} generations of the training set's optimal denoiser led to "
+        statement=f"{control.generations:,} {_CONTROL[planted]} led to "
         f"{int(contest.certified.sum()):,} certified training images, of them at least {contest.lower_bound:,} copies.",
-        power=f"{control.generations:,} generations; {contest.floor:,} training hits are the least that can be called.",
+        power=f"{control.generations:,} of them; {contest.floor:,} training hits are the least that can be called.",
     )

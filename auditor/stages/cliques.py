@@ -45,7 +45,8 @@ def measure_cliques(
     """Coincidences of the audit's generations, found without a look at the training set and then held against it."""
     vectors = {each.name: each.generations for each in everything}
     specs = {each.name: asdict(each.encoder.spec) for each in everything}
-    found = coincidences(run, made.generations, made.key, vectors, specs, show)
+    alone = inputs.given.alone if inputs.given else None
+    found = coincidences(run, made.generations, made.key, vectors, specs, show, alone)
     place = next((at for at, search in enumerate(searches) if search.competition.resolving), 0)
     nearest, threshold = everything[place], searches[place].competition.duplicate_threshold
     pool, whole = build_pool(inputs, nearest, held_out)
@@ -70,6 +71,7 @@ def coincidences(
     vectors: Mapping[str, NDArray[np.float32]],
     specs: Mapping[str, Any],
     show: Progress,
+    alone: NDArray[np.bool_] | None = None,
 ) -> list[Coincidences]:
     """Coincidences under the patched distance, then under every encoder.
 
@@ -77,8 +79,11 @@ def coincidences(
       key: What determined the generations.
       vectors: Per encoder Float32[G D], a row per generation.
       specs: Per encoder what determines it, as plain values.
+      alone: Bool[G], the generations that are independent of each other; None = all.
     """
-    shown = np.flatnonzero(np.concatenate([entropy(batch) >= LEAST_ENTROPY for batch in generations.batches()]))
+    alone = np.ones(len(generations.probe), np.bool_) if alone is None else alone
+    shows = np.concatenate([entropy(batch) >= LEAST_ENTROPY for batch in generations.batches()])
+    shown = np.flatnonzero(shows & alone)
     found = []
     with show.stage("cliques among generations", 1 + len(vectors), "measure") as meter:
         for name in (PATCHED, *vectors):
@@ -86,7 +91,7 @@ def coincidences(
 
             def compute(name: str = name) -> Any:
                 cloud = patched(generations.batches()) if name == PATCHED else embedded(vectors[name])
-                return plain(search_cliques(cloud.take(shown), rows=shown, measure=name, generations=len(cloud)))
+                return plain(search_cliques(cloud.take(shown), rows=shown, measure=name, generations=int(alone.sum())))
 
             found.append(of_plain(run.value(f"cliques/{name.replace(' ', '-')}", where, compute)))
             meter(1)

@@ -107,6 +107,8 @@ def search_copies(
         return compare_pixels(inputs.train, pool, generations, rows, originals, mirrored=MIRROR in views)
 
     asked = replace(queries_for(pool, inputs, embedded, embedded.generations, embedded.views), best=best)
+    if inputs.given:
+        asked = replace(asked, prompts=inputs.given.trials, unit=inputs.given.unit)
     decision = decide(
         pool, asked, encoder=name, planted=planted, alpha=config.copies.alpha, level=config.copies.level,
         split=config.data.split, evidence=config.copies.evidence, verbatim=verbatim, everything=everything,
@@ -125,7 +127,7 @@ def search_copies(
     if competition.resolving:
         checks.append(placebo(pool, decision, placebo_queries(pool, inputs, embedded, held_out), config))
         control = queries_for(pool, inputs, embedded, embedded.control, embedded.control_views)
-        checks.append(memorizer_check(pool, decision, control, config))
+        checks.append(memorizer_check(pool, decision, control, config, planted=inputs.given is not None))
     shared = bound_at(decision, 1 - significance(1))
     found = CopySearch(competition=competition, checks=checks, notes=notes, shared_bound=shared)
     return found, decision.groups.group

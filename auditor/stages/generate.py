@@ -22,6 +22,7 @@ from auditor.diffusion.samplers import SAMPLERS
 from auditor.errors import CheckpointError
 from auditor.probes import choose, probe_noise
 from auditor.progress import Progress
+from auditor.stages.black_box import pieces_in_place
 from auditor.stages.generated import Generations, Part
 from auditor.stages.inputs import Inputs
 from auditor.stages.memorizer import DeferredMemorizer
@@ -163,7 +164,9 @@ def generation_key(inputs: Inputs, config: GenerationConfig, seed: str) -> dict[
 
 
 def checkpoint_pieces(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str) -> list[Piece]:
-    """The checkpoint's own generations."""
+    """The checkpoint's own generations; images made elsewhere in their place."""
+    if inputs.given is not None:
+        return pieces_in_place(run, inputs, seed)["generations"]
     checkpoint = inputs.checkpoint
     denoiser = checkpoint.denoiser
     if config.guidance_scale is not None:
@@ -176,8 +179,11 @@ def memorizer_pieces(run: RunDirectory, inputs: Inputs, config: GenerationConfig
     """Generations of the closed-form memorizer of the training set.
 
     It stands on at most 4,096 training images, drawn at random, so that its cost and memory do not grow with the
-    training set; it walks the same sampler over the same noise schedule.
+    training set; it walks the same sampler over the same noise schedule. Without a checkpoint there is neither, and
+    planted copies stand in its place.
     """
+    if inputs.given is not None:
+        return pieces_in_place(run, inputs, seed)["memorizer"]
     chosen = choose(seed, "memorizer", inputs.train.distinct_ids, MEMORIZER_POINTS)
     memorizer = DeferredMemorizer(inputs.train, chosen, inputs.checkpoint)
     fewer = config.model_copy(update={"probes": CONTROL_PROBES})

@@ -21,6 +21,7 @@ from auditor.indexing.training import TrainingIndex
 from auditor.membership.base import training_time
 from auditor.membership.evaluate import LEAST_A_SLICE, calibration_size
 from auditor.stages.control import open_control
+from auditor.stages.given import Given
 from auditor.stages.ledger import Planted, open_canaries
 from auditor.stages.pieces import Spread
 from auditor.stages.references import Reference, open_references, refuse_bad_lists
@@ -92,6 +93,7 @@ class Inputs:
     suspects: list[str] = field(default_factory=list)  # training ids to ask about as a set; none = the members tested
     network: str = AUDITED  # which one the checkpoint is; see auditor.stages.membership.networks
     spread: Spread = Spread()  # where pieces are made before they are read
+    given: Given | None = None  # images made elsewhere; then there is no checkpoint (auditor.stages.black_box)
 
     @property
     def planted(self) -> frozenset[bytes]:
@@ -123,8 +125,8 @@ def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
       ConfigError: Missing paths, sets that overlap, too few held-out images, encoder weights that do not exist.
       DataError: No image is readable, or one has another shape than the checkpoint's.
     """
-    asked = Asked.of(config.checkpoint)
-    scanned = scan(config.checkpoint.path, allow_pickle=config.checkpoint.allow_pickle, asked=asked)
+    asked = Asked.of(config.network)
+    scanned = scan(config.network.path, allow_pickle=config.network.allow_pickle, asked=asked)
     paths = (config.data.train, config.data.holdout)
     for path in paths:
         if not path.exists():

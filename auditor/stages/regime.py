@@ -130,7 +130,7 @@ def answer_with_memorizers(
     show: Progress,
 ) -> Answers:
     """The checkpoint's generations, and those of both memorizers on the first probes."""
-    model = Compared(NAME, ModelConfig(checkpoint=config.checkpoint.path), inputs.scan, inputs.checkpoint, inputs.train)
+    model = Compared(NAME, ModelConfig(checkpoint=config.network.path), inputs.scan, inputs.checkpoint, inputs.train)
     compared = ComparedInputs([model], holdout, inputs.encoders, inputs.device)
     maker = ColumnMaker(run, compared, "float32", seed, show)
     own = MadeColumn(NAME, model, "checkpoint", config.generation, made.generations, made.key)
@@ -156,7 +156,7 @@ def embed_columns(run: RunDirectory, answer: Answers, embedded: Embedded, show: 
 def as_comparison(config: AuditConfig) -> ComparisonConfig:
     """What a comparison of this checkpoint alone would be asked."""
     return ComparisonConfig(
-        models=[ModelConfig(checkpoint=config.checkpoint.path)],
+        models=[ModelConfig(checkpoint=config.network.path)],
         data=ComparedData(split=config.data.split),
         level=config.copies.level,
     )

@@ -15,6 +15,8 @@ from auditor.config import AuditConfig, resolve_paths
 from auditor.data import Survey
 from auditor.executors import Executor
 from auditor.probes import draw_salt, root_seed
+from auditor.stages.black_box import open_given
+from auditor.stages.given import remember_given
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.pieces import Spread
 from auditor.stages.remembered import remember
@@ -47,10 +49,12 @@ def begin(config: AuditConfig, run_dir: Path, *, survey: bool = True) -> Opened:
     if config.threads:
         torch.set_num_threads(config.threads)
     known = not survey and (run_dir / "run.json").is_file()
-    inputs = open_inputs(config, RunDirectory.join(run_dir) if known else None)
+    inputs = (open_given if config.images else open_inputs)(config, RunDirectory.join(run_dir) if known else None)
     run = RunDirectory.open(run_dir, specification(config, inputs), config.generation.salt or draw_salt())
     for which, images in (("train", inputs.train), ("holdout", inputs.holdout)):
         remember(run, which, Survey(images.info, images.digests))
+    if inputs.given is not None:
+        remember_given(run, inputs.given)
     return Opened(run, inputs, config, root_seed(run.salt, inputs.scan.digest))
 
 
@@ -85,6 +89,8 @@ def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
     asked["membership"]["references"] = [reference.describe() for reference in inputs.references]
     asked["membership"]["control"] = inputs.control.digest if inputs.control else None
     asked["membership"]["suspects"] = value_digest(inputs.suspects) if inputs.suspects else None
+    if inputs.given is not None:
+        asked["images"] = inputs.given.digest
     if inputs.canaries:
         asked["canaries"] = inputs.canaries.describe() | {"delta": config.canaries.delta}
     return asked | {

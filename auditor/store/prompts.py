@@ -53,9 +53,7 @@ class RankedPrompt(Part):
     """One distinct prompt."""
 
     prompt: str
-    lines: list[
-        int
-    ]  # its places in the list, from 1, blank lines of a text file not counted; several where it repeats
+    lines: list[int]  # its places in the list, from 1, blank lines of a text file not counted; several where it repeats
     tokens: int
     cut: int  # tokens that the checkpoint does not see
     called: bool

@@ -13,6 +13,7 @@ from pydantic import Field
 from auditor.store.canaries import CanaryAudit
 from auditor.store.cliques import CliqueSearch
 from auditor.store.duplication import Duplication
+from auditor.store.given import GivenImages
 from auditor.store.kinds import CopyKind, KindSearch
 from auditor.store.membership import Membership
 from auditor.store.parts import Curve, Estimate, Outcome, Outcomed, Part
@@ -70,17 +71,17 @@ class Slices(Part):
 
 
 class Generation(Part):
-    sampler: str
-    steps: int
+    sampler: str  # "unknown" of images made elsewhere, as None below
+    steps: int | None
     probes: int
     guidance_scale: float | None
-    batch_size: int
+    batch_size: int | None
     seed_pinned: bool
     salt: str  # secret until the audit was done; root_seed = SHA-256(salt, checkpoint digest)
     root_seed: str
     denoiser_evaluations: int
     non_finite: int  # generations that were NaN or infinite; excluded and counted
-    deterministic: bool
+    deterministic: bool | None
 
 
 class EncoderInfo(Part):
@@ -191,7 +192,8 @@ class Record(Part):
     seconds: dict[str, float]  # wall time per stage, of the process that finished it
     environment: dict[str, str]
     config: dict[str, object]  # resolved
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | None  # None where images made elsewhere were audited: which pipeline made them is unknown
+    images: GivenImages | None = None  # these; None where a checkpoint was audited
     training: ImageSet
     holdout: ImageSet
     slices: Slices
@@ -209,3 +211,9 @@ class Record(Part):
     not_tested: list[str]  # what this audit says nothing about
     sample_images: list[str] = Field(default_factory=list)  # relative paths of a few generations
     judgement: Judgement | None = None
+
+    @property
+    def audited(self) -> str:
+        """Path of the checkpoint, or of the images made elsewhere."""
+        given = self.checkpoint or self.images
+        return given.path if given else ""

@@ -46,3 +46,13 @@ def count(number: int, noun: str) -> str:
 def missing(estimate: Estimate) -> str:
     """Why an estimate, or one of its bounds, is not there."""
     return estimate.unscored or f"the record gives no interval for {estimate.name}"
+
+
+def trials(rate: Estimate) -> str:
+    """What a copy rate counts: "generations", "prompts" and so on."""
+    return rate.unit.removeprefix("share of ") or "generations"
+
+
+def bringing(rate: Estimate) -> str:
+    """What some of these do: generations are copies, prompts bring one."""
+    return "are copies" if trials(rate) == "generations" else "bring a copy"
