@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
 from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.prediction import Prediction, read_output
 
+Given = Literal["own", "none", "other"]
+
 
 class Request(NamedTuple):
-    """Ask for the prediction at x_t, Float[B C H W], where every row is at training time t."""
+    """Ask for the prediction at x_t, Float[B C H W], where every row is at training time t.
+
+    Under each row's own condition, under none, or under that of the row before it (of the last row for the first).
+    """
 
     x_t: torch.Tensor
     t: int
+    given: Given = "own"
 
 
 class SharedEvaluations:
-    """Raw outputs of one batch by (t, content of x_t), so that nothing is evaluated twice."""
+    """Raw outputs of one batch by (t, given, content of x_t), so that nothing is evaluated twice."""
 
     def __init__(self, denoiser: Denoiser, condition: torch.Tensor | None, batch_size: int) -> None:
         self.denoiser, self.condition, self.batch_size = denoiser, condition, batch_size
-        self.inputs: list[tuple[int, torch.Tensor]] = []
+        self.inputs: list[tuple[int, Given, torch.Tensor]] = []
         self.outputs: list[torch.Tensor] = []
         self.used: dict[str, set[int]] = {}
 
@@ -41,26 +47,39 @@ class SharedEvaluations:
     def _place(self, request: Request) -> int:
         """Where the output of this request is or will be; equal network inputs share a place."""
         x_t = request.x_t.float()
-        for place, (t, known) in enumerate(self.inputs):
-            if t == request.t and torch.equal(known, x_t):
+        given: Given = "none" if self.condition is None else request.given
+        for place, (t, known_given, known) in enumerate(self.inputs):
+            if (t, known_given) == (request.t, given) and torch.equal(known, x_t):
                 return place
-        self.inputs.append((request.t, x_t))
+        self.inputs.append((request.t, given, x_t))
         return len(self.inputs) - 1
 
     def _evaluate_pending(self) -> None:
-        pending = self.inputs[len(self.outputs) :]
-        if not pending:
-            return
-        size = len(pending[0][1])
-        x_t = torch.cat([x for _, x in pending])
-        t = torch.tensor([t for t, _ in pending], device=x_t.device).repeat_interleave(size)
-        rows = torch.arange(size, device=x_t.device).repeat(len(pending))
+        first = len(self.outputs)
+        pending = self.inputs[first:]
+        self.outputs.extend(torch.empty_like(x_t) for _, _, x_t in pending)
+        for conditioned in (True, False):  # a call is under conditions, or under none
+            places = [first + k for k, (_, given, _) in enumerate(pending) if (given != "none") == conditioned]
+            if places:
+                for place, output in zip(places, self._evaluate(places, conditioned), strict=True):
+                    self.outputs[place] = output
+
+    def _evaluate(self, places: list[int], conditioned: bool) -> torch.Tensor:
+        """Raw outputs of inputs by place, Float32[P B C H W], in as few calls as the batch size allows."""
+        asked = [self.inputs[place] for place in places]
+        x_t = torch.cat([x for *_, x in asked])
+        size = len(x_t) // len(asked)
+        t = torch.tensor([t for t, *_ in asked], device=x_t.device).repeat_interleave(size)
+        condition = torch.cat([self._condition(given) for _, given, _ in asked]) if conditioned else None
         outputs = []
-        for first in range(0, len(x_t), self.batch_size):
-            part = slice(first, first + self.batch_size)
-            condition = None if self.condition is None else self.condition[rows[part]]
-            outputs.append(self.denoiser(x_t[part], t[part], condition))
-        self.outputs.extend(torch.cat(outputs).view(len(pending), size, *x_t.shape[1:]))
+        for start in range(0, len(x_t), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            outputs.append(self.denoiser(x_t[part], t[part], None if condition is None else condition[part]))
+        return torch.cat(outputs).view(len(asked), size, *x_t.shape[1:])
+
+    def _condition(self, given: Given) -> torch.Tensor:
+        assert self.condition is not None
+        return self.condition.roll(1) if given == "other" else self.condition
 
     def _read(self, request: Request, place: int) -> Prediction:
         """The output in the request's own dtype and reading."""

@@ -20,8 +20,9 @@ from auditor.diffusion.score_table import join
 from auditor.diffusion.sweep import sweep
 from auditor.errors import ConfigError
 from auditor.membership import ATTACKS
+from auditor.membership.clid import BY_CAPTION
 
-EVERY = [ATTACKS[name] for name in ATTACKS]
+EVERY = [ATTACKS[name] for name in ATTACKS if name not in BY_CAPTION]
 # loss: 3 times. pia: x0 at t = 0, then 3. pian: the same first, then 3. secmi: 0, 10, ..., 100, its first shared too.
 # sima: 3 times. pfami: 10 times and 2 images, 3 shared with loss. small_noise: 5 from each of 3 times, the first shared
 # with pfami. rediffuse: 10 from t = 100 and 20 from t = 200, a first one of each shared with loss.
