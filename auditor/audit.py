@@ -17,6 +17,7 @@ from auditor.executors.build import build_executor, crowded
 from auditor.policy import DEFAULT_NAME, Policy, copies_rule, judge, membership_rule, read_policy
 from auditor.progress import Progress, Silent
 from auditor.report import render
+from auditor.stages.base import answers_of_base
 from auditor.stages.black_box import describe_given, not_tested_without_network
 from auditor.stages.canaries import measure_canaries
 from auditor.stages.cliques import measure_cliques
@@ -28,6 +29,7 @@ from auditor.stages.membership import test_membership
 from auditor.stages.membership.power import with_power
 from auditor.stages.pictures import write_pictures, write_samples
 from auditor.stages.pool import deal_holdout
+from auditor.stages.prompting import prompt_check, prompt_notes, prompting
 from auditor.stages.regime import of_one_origin, regime_of
 from auditor.stages.reopen import Opened, begin, shared, specification
 from auditor.stages.untested import not_tested
@@ -71,16 +73,18 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
     made = generate_all(results, inputs, config.generation, seed, show)
     embedded = embed_everything(results, inputs, made, names_of(config.copies.views), show)
     held_out = deal_holdout(inputs, embedded[0], seed)
-    searches = search_every_encoder(results, inputs, made, embedded, held_out, config, seed, show)
+    base = answers_of_base(results, inputs, embedded, names_of(config.copies.views), config, seed, show)
+    searches = search_every_encoder(results, inputs, made, embedded, held_out, config, seed, show, base)
     tested = test_membership(results, inputs, embedded[0], searches, held_out, config, seed, show)
     found = measure_canaries(results, inputs, embedded[0], searches[0], tested.membership, config, seed, show)
 
     cliques = measure_cliques(results, inputs, made, embedded, searches, held_out, config, show)
     regime = regime_of(results, inputs, made, embedded, searches, held_out, config, seed, show)
     notes = [f"{search.competition.encoder}: {note}" for search in searches for note in search.notes]
-    checks = holm_checks([check for search in searches for check in search.checks] + tested.checks)
+    checks = [check for search in searches for check in search.checks] + prompt_check(config, inputs.prompts)
+    checks = holm_checks(checks + tested.checks)
     given = inputs.given
-    left = not_tested_without_network(given) if given else not_tested(tested.membership)
+    left = not_tested_without_network(given) if given else not_tested(tested.membership) + prompt_notes(config, inputs)
     competitions = write_pictures(results.path, inputs, made.generations, [search.competition for search in searches])
     record = Record(
         tool_version=version("diffusion-auditor"),
@@ -96,7 +100,7 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
         slices=Slices(**{name: len(ids) for name, ids in asdict(held_out).items()}),
         generation=given.generation(results.salt, seed, pinned=config.generation.salt is not None)
         if given
-        else made.describe(config.generation, results.salt, seed),
+        else made.describe(config.generation, results.salt, seed, prompting(config, inputs)),
         encoders=[EncoderInfo(**asdict(encoder.spec)) for encoder in inputs.encoders],
         checks=checks,
         copies=competitions,

@@ -14,6 +14,7 @@ from auditor.errors import ConfigError
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 ViewName = Literal["identity", "mirror", "crop"]
+AttackName = Literal["loss", "secmi", "pia", "pian", "sima", "pfami", "small_noise", "rediffuse", "clid", "gsa"]
 
 
 class Section(BaseModel):
@@ -56,8 +57,22 @@ class GenerationConfig(Section):
     sampler: Literal["ddim", "dpmpp_2m", "heun"] = "ddim"
     steps: Count = 50
     batch_size: Count = 64
-    guidance_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None  # class-conditional only
+    guidance_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None  # conditional on class or text
     salt: str | None = None  # pin the probes; None = drawn secretly at audit time and recorded afterwards
+
+
+class PromptsConfig(Section):
+    """What a text-to-image checkpoint is asked for; without effect on any other."""
+
+    source: Literal["captions", "training", "empty"] = "captions"  # training: a worst case, no evidence by competition
+    file: Path | None = None  # these prompts instead, one a line
+    seeds: Count = 4  # probes per prompt
+
+    @model_validator(mode="after")
+    def _check(self) -> PromptsConfig:
+        if self.file and self.source != "captions":
+            raise ValueError("file and source are both given; remove one of them")
+        return self
 
 
 class EncoderConfig(Section):
@@ -89,12 +104,7 @@ class ReferenceConfig(Section):
 
 class MembershipConfig(Section):
     enabled: bool = True
-    attacks: list[Literal["loss", "secmi", "pia", "pian", "sima", "pfami", "small_noise", "rediffuse", "gsa"]] = [
-        "loss",
-        "secmi",
-        "pia",
-        "pian",
-    ]
+    attacks: list[AttackName] = ["loss", "secmi", "pia", "pian"]
     members: Count = 1000
     nonmembers: Count = 1000
     calibration: Share = 0.3  # share of both used to choose each attack's variant
@@ -142,6 +152,7 @@ class AuditConfig(Section):
     images: ImagesConfig | None = None
     data: DataConfig
     generation: GenerationConfig = GenerationConfig()
+    prompts: PromptsConfig = PromptsConfig()
     encoders: Annotated[list[EncoderConfig], Field(min_length=1)] = [EncoderConfig(name="pixel")]
     copies: CopiesConfig = CopiesConfig()
     membership: MembershipConfig = MembershipConfig()
@@ -191,6 +202,7 @@ class AuditConfig(Section):
         needing = {
             "membership.enabled": self.membership.enabled, "regime.probes": self.regime.probes,
             "canaries.ledger": self.canaries.ledger, "generation (but for salt)": self.generation != salt,
+            "prompts": self.prompts != PromptsConfig(),
         }  # fmt: skip
         asked = [name for name, value in needing.items() if value]
         if asked:
@@ -273,10 +285,12 @@ def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
     others = {"control": control, "suspects": suspects}
     membership = config.membership.model_copy(update={"references": references, **others})
     policy = below(base, config.policy) if config.policy else None
+    file = below(base, config.prompts.file) if config.prompts.file else None
+    prompts = config.prompts.model_copy(update={"file": file})
     listed = {name: getattr(config.canaries, name) for name in ("ledger", "images")}
     canaries = config.canaries.model_copy(update={name: below(base, path) for name, path in listed.items() if path})
     placed = {"data": data, "encoders": encoders, "checkpoint": checkpoint, "membership": membership, "policy": policy}
-    return config.model_copy(update=placed | {"canaries": canaries, "images": images})
+    return config.model_copy(update=placed | {"canaries": canaries, "prompts": prompts, "images": images})
 
 
 def below(base: Path, path: Path) -> Path:

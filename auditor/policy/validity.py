@@ -22,6 +22,7 @@ REMEDIES = {
     "untrained": "A network that was not trained on the members tells them from the others, so the sets differ by "
     "themselves: draw both from the same pool, with the same filters, resolution and file format (`auditor split`, "
     "before training), and audit again.",
+    "prompts": "Draw prompts from the captions of both sets alike, as is the default, and audit again.",
     "coverage": "Repair or replace the unreadable images named in the record, and audit again.",
 }
 MORE_IMAGES = "Give more training and held-out images: with these, the check could not have seen a fault."

@@ -14,7 +14,19 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from auditor.report import agreement, canaries, charts, cliques, duplication, exposure, given, kinds, regime, story
+from auditor.report import (
+    agreement,
+    canaries,
+    charts,
+    cliques,
+    duplication,
+    exposure,
+    given,
+    kinds,
+    prompting,
+    regime,
+    story,
+)
 from auditor.report.membership import footing
 from auditor.report.pages import Images, templates, write_whole
 from auditor.report.pictures import Picture, embed_picture
@@ -95,7 +107,7 @@ def _environment(embed: Callable[[str | None], Picture]) -> Environment:
     }
     environment.globals |= {"embed": embed, "marks": MARKS, "tones": TONES, "tier_words": story.TIER_WORDS}
     environment.globals |= {"exposure": exposure, "cliques": cliques, "duplication": duplication, "kinds": kinds}
-    environment.globals["given"] = given
+    environment.globals |= {"given": given, "prompting": prompting}
     return environment
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from auditor.report import duplication, given, kinds, story
+from auditor.report import duplication, given, kinds, prompting, story
 from auditor.report.findings import findings
 from auditor.report.markdown_signals import signals
 from auditor.report.markdown_text import escape, table
@@ -100,6 +100,8 @@ def _maker(record: Record) -> Iterator[tuple[str, str]]:
         yield "Checkpoint", f"{checkpoint.path}, SHA-256 {checkpoint.digest}"
         yield "Model", f"{checkpoint.pipeline}, {checkpoint.network}, {checkpoint.parameters:,} parameters, {shape}"
         yield "Probes", f"{generation.probes:,} with {generation.sampler}, {generation.steps} steps; {drawn}"
+    if generation.prompts is not None:
+        yield "Prompts", prompting.asked_sentence(generation.prompts)
 
 
 def _set(images: int, distinct: int) -> str:
@@ -135,6 +137,7 @@ def _copies(competition: Competition, images: Images) -> Iterator[str]:
         if rest:
             yield f"{count(len(rest), 'more item')} in the record."
             yield ""
+    yield from prompting.lines(c)
     yield from kinds.lines(c, images)
     yield from duplication.lines(c)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auditor.store.membership import Feature, Membership, Power, Shift
-from auditor.store.wording import count, percent
+from auditor.store.membership import CaptionControl, Feature, Membership, Power, Shift
+from auditor.store.wording import count, decimal, percent
 
 SHIFT_LEVEL = 0.05  # at or below which a difference is called shown
 
@@ -23,8 +23,24 @@ def footing(membership: Membership) -> Iterator[str]:
             f"{'stands' if len(groups) == 1 else 'stand'} on both sides and "
             f"{'counts' if len(groups) == 1 else 'count'} for neither; the record lists all."
         )
+    if membership.caption_control is not None:
+        yield caption_sentence(membership.caption_control)
     if membership.power is not None:
         yield power_sentence(membership.power)
+
+
+def caption_sentence(control: CaptionControl) -> str:
+    """What remains of CLiD under the captions of other images."""
+    own, shuffled = (
+        f"{decimal(auc.value)} [{decimal(auc.lower)}, {decimal(auc.upper)}]"
+        if auc.value is not None and auc.lower is not None and auc.upper is not None
+        else "not scored"
+        for auc in (control.own, control.shuffled)
+    )
+    return (
+        f"CLiD with every image under its own caption: AUC {own}; under the caption of another image of its side: "
+        f"{shuffled}. What lies above 0.5 there is not owed to an image and its caption having been learnt together."
+    )
 
 
 def shift_sentence(shift: Shift) -> str:

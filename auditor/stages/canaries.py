@@ -12,6 +12,7 @@ from auditor.config import AuditConfig
 from auditor.data.captions import stated_class
 from auditor.diffusion.score_table import ScoreTable
 from auditor.membership import ATTACKS
+from auditor.membership.clid import BY_CAPTION
 from auditor.progress import Progress
 from auditor.stages.copies import CopySearch
 from auditor.stages.embed import Embedded, embed_images
@@ -81,7 +82,11 @@ def measure_canaries(
 
 def strongest(membership: Membership | None) -> tuple[str, str | None]:
     """(attack, variant) with the largest AUC on ordinary images, of those that one sweep of the canaries can repeat."""
-    tested = [] if membership is None else [one for one in membership.attacks if one.name in ATTACKS]
+    tested = (
+        []
+        if membership is None
+        else [one for one in membership.attacks if one.name in ATTACKS and one.name not in BY_CAPTION]
+    )
     scored = [one for one in tested if one.auc.value is not None]
     if not scored:
         return FIXED, None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditor.config import AuditConfig
-from auditor.copies.decide import bound_at, decide
+from auditor.copies.decide import CopyDecision, bound_at, decide
 from auditor.copies.pool import Pool
 from auditor.copies.verbatim import verbatim_copies
 from auditor.data import pixels_of
@@ -18,18 +19,21 @@ from auditor.encoders.views import MIRROR, view
 from auditor.progress import Progress
 from auditor.regime.shares import significance
 from auditor.search.exact import BestMatch
+from auditor.stages.base import BaseAnswers, contrast, marked
 from auditor.stages.checks import memorizer_check, placebo, resolving_check
 from auditor.stages.embed import Embedded
 from auditor.stages.generate import Generations, Made
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.kinds import NO_LOOK, Sight, closer_look
 from auditor.stages.pool import build_pool, plant_in
+from auditor.stages.prompt_list import Prompts
+from auditor.stages.prompting import copied_prompts
 from auditor.stages.searching import best_of_pool
 from auditor.stages.slices import HeldOut
 from auditor.stages.views import placebo_queries, queries_for
 from auditor.store.digest import value_digest
 from auditor.store.parts import Estimate, Part
-from auditor.store.record import Check, Competition
+from auditor.store.record import Check, Competition, CopyEvidence
 from auditor.store.run_directory import RunDirectory
 from auditor.validity.planted import planted_check
 
@@ -52,10 +56,12 @@ def search_every_encoder(
     config: AuditConfig,
     seed: str,
     show: Progress,
+    base: BaseAnswers | None = None,
 ) -> list[CopySearch]:
-    """The copy decision under each encoder, in the order listed."""
+    """The copy decision under each encoder, in the order listed; beside that of the base, where there is one."""
     searches = []
-    keys = {embedded.name: search_key(inputs, made, embedded, held_out, config) for embedded in everything}
+    beside = {"base": base.digest} if base else {}
+    keys = {embedded.name: search_key(inputs, made, embedded, held_out, config) | beside for embedded in everything}
     undecided = [embedded for embedded in everything if not run.done(f"copies/{embedded.name}", keys[embedded.name])]
     best = best_of_pool(run, inputs, undecided, held_out, made.key, show)
     for embedded in everything:
@@ -63,7 +69,7 @@ def search_every_encoder(
 
         def compute(embedded: Embedded = embedded, key: dict[str, Any] = key) -> dict[str, Any]:
             known = best[embedded.name]
-            found, group = search_copies(run, inputs, embedded, held_out, made.generations, config, seed, known)
+            found, group = search_copies(run, inputs, embedded, held_out, made.generations, config, seed, known, base)
             run.arrays(f"copies/{embedded.name}/groups", key, lambda: {"group": group})
             return found.model_dump(mode="json")
 
@@ -93,11 +99,13 @@ def search_copies(
     config: AuditConfig,
     seed: str,
     best: BestMatch | None = None,
+    base: BaseAnswers | None = None,
 ) -> tuple[CopySearch, NDArray[np.int64]]:
     """The copy decision of one encoder with its placebo and positive controls; the duplicate group of each pool row.
 
     Args:
       best: The generation nearest to each pool row, where that was searched beforehand.
+      base: What the base of a fine-tune answers; its copies are counted apart.
     """
     name, views = embedded.name, list(embedded.views)
     pool, everything = build_pool(inputs, embedded, held_out)
@@ -107,19 +115,27 @@ def search_copies(
         return compare_pixels(inputs.train, pool, generations, rows, originals, mirrored=MIRROR in views)
 
     asked = replace(queries_for(pool, inputs, embedded, embedded.generations, embedded.views), best=best)
+    if inputs.prompts:
+        asked = replace(asked, prompts=inputs.prompts.of_probes(generations.probe))
     if inputs.given:
         asked = replace(asked, prompts=inputs.given.trials, unit=inputs.given.unit)
-    decision = decide(
-        pool, asked, encoder=name, planted=planted, alpha=config.copies.alpha, level=config.copies.level,
-        split=config.data.split, evidence=config.copies.evidence, verbatim=verbatim, everything=everything,
+    decided = partial(
+        decide, pool, planted=planted, alpha=config.copies.alpha, level=config.copies.level, split=config.data.split,
+        evidence=config.copies.evidence, everything=everything,
     )  # fmt: skip
+    decision = decided(asked, encoder=name, verbatim=verbatim)
     competition, notes = decision.competition, decision.notes
     if config.copies.closer:
         competition, left_out = closer_look(run.path, Sight(pool, inputs, generations), decision, asked, config)
         notes = notes + left_out
     else:
         notes = [*notes, NO_LOOK]
-    competition = name_probes(competition, generations)
+    if base is not None:
+        competition = beside_base(competition, decision, base, pool, inputs, name, decided)
+    if inputs.prompts and asked.prompts is not None:
+        copied = copied_prompts(pool, decision, asked.prompts, inputs.prompts)
+        competition = competition.model_copy(update={"copied_prompts": copied})
+    competition = name_probes(competition, generations, inputs.prompts)
     checks = [
         resolving_check(competition),
         planted_check(name, competition.planted_recall, competition.recall_by_transformation),
@@ -131,6 +147,29 @@ def search_copies(
     shared = bound_at(decision, 1 - significance(1))
     found = CopySearch(competition=competition, checks=checks, notes=notes, shared_bound=shared)
     return found, decision.groups.group
+
+
+def beside_base(
+    competition: Competition,
+    decision: CopyDecision,
+    base: BaseAnswers,
+    pool: Pool,
+    inputs: Inputs,
+    name: str,
+    decided: Callable[..., CopyDecision],
+) -> Competition:
+    """The competition with the base's own decision on the same pool beside it, under the same rules."""
+    embedded = base.embedded[name]
+
+    def verbatim(rows: NDArray[np.int64], originals: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return compare_pixels(inputs.train, pool, base.generations, rows, originals, mirrored=MIRROR in embedded.views)
+
+    asked = queries_for(pool, inputs, embedded, embedded.generations, embedded.views)
+    if inputs.prompts:
+        asked = replace(asked, prompts=inputs.prompts.of_probes(base.generations.probe))
+    theirs = decided(asked, encoder=name, verbatim=verbatim)
+    evidence = marked(competition.evidence, pool.ids, decision.groups.group, theirs)
+    return competition.model_copy(update={"base": contrast(base.name, decision, theirs), "evidence": evidence})
 
 
 def compare_pixels(
@@ -151,10 +190,16 @@ def compare_pixels(
     return same | verbatim_copies(view(made, MIRROR), real) if mirrored else same
 
 
-def name_probes(competition: Competition, generations: Generations) -> Competition:
-    """Evidence by probe number instead of generation row; they differ once a probe gave no image."""
+def name_probes(competition: Competition, generations: Generations, prompts: Prompts | None = None) -> Competition:
+    """Evidence by probe number instead of generation row, which differ once a probe gave no image; with its prompt."""
     probe = generations.probe
-    evidence = [item.model_copy(update={"probe": int(probe[item.probe])}) for item in competition.evidence]
+
+    def named(item: CopyEvidence) -> CopyEvidence:
+        own = int(probe[item.probe])
+        text = prompts.texts[prompts.of_probe(own)] if prompts else None
+        return item.model_copy(update={"probe": own, "prompt": text})
+
+    evidence = [named(item) for item in competition.evidence]
     closer = [
         search.model_copy(
             update={"evidence": [e.model_copy(update={"probe": int(probe[e.probe])}) for e in search.evidence]}

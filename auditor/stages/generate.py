@@ -29,6 +29,7 @@ from auditor.stages.memorizer import DeferredMemorizer
 from auditor.stages.pieces import Piece, Spread
 from auditor.stages.reopen import Opened
 from auditor.store.digest import value_digest
+from auditor.store.prompting import Prompting
 from auditor.store.record import Generation
 from auditor.store.run_directory import RunDirectory
 
@@ -39,7 +40,10 @@ MEMORIZER_POINTS = 4_096
 
 
 def conditions_of(probes: range, num_classes: int | None) -> torch.Tensor | None:
-    """Class labels Int64[B] of class-conditional checkpoints: probe i asks for class i modulo their number."""
+    """Class labels Int64[B] of class-conditional checkpoints: probe i asks for class i modulo their number.
+
+    Places of prompts for a checkpoint bound to prompts.
+    """
     return None if num_classes is None else torch.tensor([probe % num_classes for probe in probes])
 
 
@@ -115,7 +119,9 @@ class Made:
     control: Generations
     key: dict[str, Any]  # what determined both, as plain values
 
-    def describe(self, config: GenerationConfig, salt: str, seed: str) -> Generation:
+    def describe(
+        self, config: GenerationConfig, salt: str, seed: str, prompting: Prompting | None = None
+    ) -> Generation:
         """The record's entry."""
         return Generation(
             sampler=config.sampler,
@@ -129,6 +135,7 @@ class Made:
             denoiser_evaluations=config.probes * SAMPLERS[config.sampler].evaluations(config.steps),
             non_finite=self.generations.non_finite,
             deterministic=True,
+            prompts=prompting,
         )
 
 
@@ -160,14 +167,15 @@ def generated_again(opened: Opened) -> list[Piece]:
 
 def generation_key(inputs: Inputs, config: GenerationConfig, seed: str) -> dict[str, Any]:
     """What determines all generations, as plain values."""
-    return {"checkpoint": inputs.scan.digest, "generation": config.model_dump(mode="json"), "seed": seed}
+    key = {"checkpoint": inputs.scan.digest, "generation": config.model_dump(mode="json"), "seed": seed}
+    return key | {"prompts": value_digest(list(inputs.prompts.texts))} if inputs.prompts else key
 
 
 def checkpoint_pieces(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str) -> list[Piece]:
     """The checkpoint's own generations; images made elsewhere in their place."""
     if inputs.given is not None:
         return pieces_in_place(run, inputs, seed)["generations"]
-    checkpoint = inputs.checkpoint
+    checkpoint = inputs.asked
     denoiser = checkpoint.denoiser
     if config.guidance_scale is not None:
         denoiser = checkpoint.guided(config.guidance_scale)

@@ -11,7 +11,7 @@ import torch
 from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
-from auditor.config import AuditConfig
+from auditor.config import AuditConfig, PromptsConfig
 from auditor.data import Geometry, ImageSource, Survey, open_source, read_ids, refuse_missing, select, survey
 from auditor.diffusion.steps import read_ladder
 from auditor.encoders.base import Encoder
@@ -24,6 +24,7 @@ from auditor.stages.control import open_control
 from auditor.stages.given import Given
 from auditor.stages.ledger import Planted, open_canaries
 from auditor.stages.pieces import Spread
+from auditor.stages.prompt_list import Prompts, listed
 from auditor.stages.references import Reference, open_references, refuse_bad_lists
 from auditor.stages.remembered import remembered
 from auditor.stages.slices import SliceSizes, slice_sizes
@@ -91,9 +92,15 @@ class Inputs:
     canaries: Planted | None = None  # None where no ledger is configured
     control: Scan | None = None  # of the negative control; None = the audited network, untrained
     suspects: list[str] = field(default_factory=list)  # training ids to ask about as a set; none = the members tested
-    network: str = AUDITED  # which one the checkpoint is; see auditor.stages.membership.networks
+    network: str = AUDITED  # which one the checkpoint is; see auditor.stages.networks
     spread: Spread = Spread()  # where pieces are made before they are read
+    prompts: Prompts | None = None  # that generations are asked for; None = the checkpoint is not asked by text
     given: Given | None = None  # images made elsewhere; then there is no checkpoint (auditor.stages.black_box)
+
+    @property
+    def asked(self) -> LoadedCheckpoint:
+        """The checkpoint as generations are made from it: bound to the audit's prompts, if there are any."""
+        return self.prompts.bind(self.checkpoint) if self.prompts else self.checkpoint
 
     @property
     def planted(self) -> frozenset[bytes]:
@@ -125,8 +132,7 @@ def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
       ConfigError: Missing paths, sets that overlap, too few held-out images, encoder weights that do not exist.
       DataError: No image is readable, or one has another shape than the checkpoint's.
     """
-    asked = Asked.of(config.network)
-    scanned = scan(config.network.path, allow_pickle=config.network.allow_pickle, asked=asked)
+    scanned = scan(config.network.path, allow_pickle=config.network.allow_pickle, asked=Asked.of(config.network))
     paths = (config.data.train, config.data.holdout)
     for path in paths:
         if not path.exists():
@@ -172,10 +178,19 @@ def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> N
         expected = f"at most {len(schedule)}, the checkpoint's training times"
         raise ConfigError("generation.steps", steps, expected, "Take fewer steps.")
     read_ladder(checkpoint.denoiser, schedule.ladder(steps))
+    by_text = checkpoint.text is not None and (config.prompts.file or config.prompts.source != "empty")
     if config.generation.guidance_scale is not None:
-        checkpoint.guided(config.generation.guidance_scale)
+        (checkpoint.with_prompts([""]) if by_text else checkpoint).guided(config.generation.guidance_scale)
+    if config.prompts != PromptsConfig() and checkpoint.text is None:
+        got, remedy = f"a {checkpoint.info.pipeline}, which takes none", "Leave [prompts] out."
+        raise ConfigError("prompts", got, "a text-to-image checkpoint", remedy)
+    if config.prompts.file:
+        listed(config.prompts.file)
     if config.membership.enabled:
         training_time(schedule, 0)
+        if "clid" in config.membership.attacks and checkpoint.text is None:
+            got, remedy = f"clid for a {checkpoint.info.pipeline}", "Leave clid out."
+            raise ConfigError("membership.attacks", got, "clid for text-to-image checkpoints alone", remedy)
 
 
 @torch.inference_mode()

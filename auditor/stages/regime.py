@@ -51,10 +51,11 @@ def regime_of(
     """Regime under the first encoder that resolves copies (the first of all where none does), on the first probes.
 
     The memorizer of the training set, and that of as many held-out images of the competition slice, answer the same
-    probes with the same sampler. None where the configuration does not ask for it. Their points stand in memory, so
-    that beyond 2 GiB of them the verdict is "cannot conclude".
+    probes with the same sampler. None where the configuration does not ask for it, and under prompts, which the
+    memorizer does not read. Their points stand in memory, so that beyond 2 GiB of them the verdict is "cannot
+    conclude".
     """
-    if config.regime.probes == 0:
+    if config.regime.probes == 0 or inputs.prompts is not None:
         return None
     place = next((k for k, found in enumerate(searches) if found.competition.resolving), 0)
     embedded, found = everything[place], searches[place]

@@ -19,6 +19,7 @@ from auditor.stages.black_box import open_given
 from auditor.stages.given import remember_given
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.pieces import Spread
+from auditor.stages.prompting import describe_prompts, prompted
 from auditor.stages.remembered import remember
 from auditor.store.digest import value_digest
 from auditor.store.run_directory import RunDirectory
@@ -55,7 +56,8 @@ def begin(config: AuditConfig, run_dir: Path, *, survey: bool = True) -> Opened:
         remember(run, which, Survey(images.info, images.digests))
     if inputs.given is not None:
         remember_given(run, inputs.given)
-    return Opened(run, inputs, config, root_seed(run.salt, inputs.scan.digest))
+    seed = root_seed(run.salt, inputs.scan.digest)
+    return Opened(run, prompted(inputs, run, config, seed), config, seed)
 
 
 @functools.lru_cache(maxsize=1)  # one audit's networks at a time
@@ -89,6 +91,8 @@ def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
     asked["membership"]["references"] = [reference.describe() for reference in inputs.references]
     asked["membership"]["control"] = inputs.control.digest if inputs.control else None
     asked["membership"]["suspects"] = value_digest(inputs.suspects) if inputs.suspects else None
+    if inputs.checkpoint.text is not None:
+        asked["prompts"] = describe_prompts(config)
     if inputs.given is not None:
         asked["images"] = inputs.given.digest
     if inputs.canaries:

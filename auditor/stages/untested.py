@@ -5,7 +5,6 @@ from __future__ import annotations
 from auditor.store.membership import Membership
 
 ALWAYS = [
-    "Prompts: no text-conditional generation was made.",
     "Other samplers, guidance scales and numbers of steps than the one above.",
     "Objects drawn anew in another scene: only what is repeated in its pixels counts as a part.",
     "Attributes of people or groups that could be inferred without a copy.",

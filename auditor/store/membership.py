@@ -138,6 +138,14 @@ class OtherCheckpoint(Part):
     trained_nonmembers: int | None  # None: no list was given, and none is taken to be
 
 
+class CaptionControl(Part):
+    """CLiD under the captions of other images of the same side."""
+
+    own: Estimate  # AUC under each image's own caption
+    shuffled: Estimate  # under another one's; what lies above 0.5 is not about the pair
+    evaluations: int
+
+
 class Membership(Part):
     members: int  # scored; the calibration part included, unscored ones not
     nonmembers: int
@@ -153,6 +161,7 @@ class Membership(Part):
     shift: Shift | None = None
     power: Power | None = None
     control_evaluations: int = 0  # spent on the checkpoint that knows none of the members
+    caption_control: CaptionControl | None = None  # where CLiD was asked for
     dataset_inference: DatasetInference | None = None
     records: RecordScores | None = None
     exposed: list[ExposedRecord] = []  # the most exposed first

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from auditor.store.base import BaseContrast
 from auditor.store.canaries import CanaryAudit
 from auditor.store.cliques import CliqueSearch
 from auditor.store.duplication import Duplication
@@ -17,6 +18,7 @@ from auditor.store.given import GivenImages
 from auditor.store.kinds import CopyKind, KindSearch
 from auditor.store.membership import Membership
 from auditor.store.parts import Curve, Estimate, Outcome, Outcomed, Part
+from auditor.store.prompting import CopiedPrompt, Prompting
 from auditor.store.regime import CheckpointRegime
 
 SCHEMA_VERSION: Literal[1] = 1  # raise it with any change of a field's name, order or meaning
@@ -82,6 +84,7 @@ class Generation(Part):
     denoiser_evaluations: int
     non_finite: int  # generations that were NaN or infinite; excluded and counted
     deterministic: bool | None
+    prompts: Prompting | None = None  # None = it was asked for nothing
 
 
 class EncoderInfo(Part):
@@ -94,7 +97,7 @@ class EncoderInfo(Part):
 class Check(Part):
     """One blocking check of the audit's own validity."""
 
-    id: Literal["placebo", "blind", "positive-control", "resolving", "coverage", "untrained"]
+    id: Literal["placebo", "blind", "positive-control", "resolving", "coverage", "untrained", "prompts"]
     title: str
     encoder: str | None
     status: CheckStatus
@@ -120,10 +123,12 @@ class CopyEvidence(Part):
     similarity: float  # best over generations, recomputed in float64
     margin: float  # similarity minus that of the nearest other pool item
     probe: int  # the probe that reached it
+    prompt: str | None = None  # that this probe asked for
     view: str = "identity"  # what its generation was turned into where it is nearest: "mirror", or a window's name
     kind: CopyKind | None = None  # None where nobody looked
     covered: float | None = None  # share of the generation's patches with contrast that repeat the image, if looked at
     probes_landing: int  # generations whose nearest pool item this is
+    base: bool | None = None  # whether the base copies it too; None without a base
     q_value: float | None
     why: str  # for a suspect: why it is not certified
     image: str | None  # relative paths of PNG files in the run directory
@@ -160,6 +165,8 @@ class Competition(Part):
     evidence: list[CopyEvidence]
     closer: list[KindSearch] = []  # parts and blends among shortlisted pairs, where they were looked for
     duplication: Duplication | None = None  # None in records that lack it
+    base: BaseContrast | None = None  # where a reference of role "base" is given
+    copied_prompts: list[CopiedPrompt] = []  # under which copies were made, those that land most often first
 
 
 class Rule(Part):

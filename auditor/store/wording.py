@@ -8,7 +8,7 @@ from auditor.store.parts import Estimate
 
 ATTACK_NAMES = {
     "loss": "Denoising loss", "secmi": "SecMI", "pia": "PIA", "pian": "PIAN", "sima": "SimA", "pfami": "PFAMI",
-    "small_noise": "Small-noise aggregation", "rediffuse": "ReDiffuse",
+    "small_noise": "Small-noise aggregation", "rediffuse": "ReDiffuse", "clid": "CLiD",
     "gsa": "GSA gradient norms", "lira": "LiRA", "rmia": "RMIA", "combined": "Combined score",
 }  # fmt: skip
 AGAINST_BASE = "-base"  # ends the names of attacks that are differences to the base checkpoint

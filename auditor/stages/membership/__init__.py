@@ -16,10 +16,11 @@ from auditor.progress import Progress
 from auditor.stages.copies import CopySearch
 from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Inputs
+from auditor.stages.membership.caption_control import caption_control
 from auditor.stages.membership.dataset_inference import infer_dataset
 from auditor.stages.membership.few import no_signals, none_set_aside, slice_counts, too_few, unscored
 from auditor.stages.membership.further import attack_further
-from auditor.stages.membership.labels import count_unlabelled, label_notes
+from auditor.stages.membership.labels import count_unlabelled, label_notes, refuse_uncaptioned
 from auditor.stages.membership.negative_control import negative_control
 from auditor.stages.membership.records import list_records
 from auditor.stages.membership.references import describe
@@ -94,6 +95,7 @@ def test_membership(
         return Tested(None, checks, few)
     total = len(members) + len(nonmembers)
     unlabelled = count_unlabelled(inputs, members, nonmembers)
+    refuse_uncaptioned(config, unlabelled, total)
     sources = Source(inputs.train, members, "members"), Source(inputs.holdout, nonmembers, "nonmembers")
     with show.stage(f"membership of {total} images", total, "image") as meter:
         tables = attack(run, inputs, sources, config, seed, unlabelled == 0, meter)
@@ -115,9 +117,14 @@ def test_membership(
     measured = membership_record(*sides, level=config.copies.level)
     control = negative_control(run, inputs, sides, measured.attacks, config, seed, unlabelled == 0, show)
     added = {"mixed_groups": standing.mixed, "shift": shift, "control_evaluations": control.evaluations}
+    added |= {"caption_control": caption_control(run, inputs, sides, measured.attacks, config, seed, show)}
     listed = list_records(run, inputs, sides, searches, config.copies.alpha)
     added |= {"dataset_inference": inferred, "records": listed.scores, "exposed": listed.exposed}
     record = measured.model_copy(update=added | {"references": describe(inputs, sides)})
     return Tested(
-        record, [*checks, control.check], label_notes(unlabelled, total) + notes + ([] if resolving else [UNRESOLVED])
+        record,
+        [*checks, control.check],
+        label_notes(unlabelled, total, by_text=inputs.checkpoint.text is not None)
+        + notes
+        + ([] if resolving else [UNRESOLVED]),
     )

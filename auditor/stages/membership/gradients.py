@@ -18,7 +18,7 @@ from auditor.membership.gsa import GSA, calibrated_scores, total_scores
 from auditor.progress import Meter, Progress
 from auditor.stages.inputs import Inputs
 from auditor.stages.membership.references import narrow
-from auditor.stages.membership.scores import Source, batches
+from auditor.stages.membership.scores import Source, conditioned
 from auditor.stages.pieces import Piece
 from auditor.stages.reopen import Opened
 from auditor.store.digest import value_digest
@@ -71,12 +71,13 @@ class Gradients:
 
     def pieces(self, run: RunDirectory, inputs: Inputs, config: AuditConfig, seed: str) -> list[Piece]:
         """A few images a piece."""
-        gsa, size, denoiser = GSA(), config.generation.batch_size, inputs.checkpoint.denoiser
+        gsa, size = GSA(), config.generation.batch_size
         images, noise = inputs.sets[self.images], f"{seed}/{self.name}"
-        assert isinstance(denoiser, WhiteBox)
 
         def compute(part: list[str]) -> Arrays:
-            ((ids, x0, labels),) = batches(inputs, images, part, f"{self.name}/{seed}", self.labelled)
+            denoiser, batch = conditioned(inputs, images, part, f"{self.name}/{seed}", self.labelled)
+            assert isinstance(denoiser, WhiteBox)
+            ids, x0, labels = batch
             samples = samples_of(denoiser.schedule, noise, ids, x0)
             return {"ids": np.array(ids), "norms": gsa.gradient_norms(denoiser, samples, labels, size)}
 

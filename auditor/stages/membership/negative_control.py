@@ -10,9 +10,9 @@ from auditor.membership.evaluate import Side
 from auditor.probes import choose
 from auditor.progress import Progress
 from auditor.stages.inputs import Inputs
-from auditor.stages.membership.networks import UNTRAINED as FRESH
-from auditor.stages.membership.networks import under
 from auditor.stages.membership.scores import Source, attack, swept
+from auditor.stages.networks import UNTRAINED as FRESH
+from auditor.stages.networks import under
 from auditor.store.membership import Attack
 from auditor.store.record import Check
 from auditor.store.run_directory import RunDirectory

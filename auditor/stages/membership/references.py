@@ -22,8 +22,8 @@ from auditor.membership.references import (
 )
 from auditor.progress import Progress
 from auditor.stages.inputs import Inputs
-from auditor.stages.membership.networks import under
 from auditor.stages.membership.scores import Source, attack, swept
+from auditor.stages.networks import under
 from auditor.store.membership import OtherCheckpoint
 from auditor.store.run_directory import RunDirectory
 from auditor.store.wording import AGAINST_BASE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -12,13 +12,14 @@ import torch
 
 from auditor.config import AuditConfig
 from auditor.data.survey import pixel_digest
+from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.score_table import ScoreTable, join
 from auditor.diffusion.sweep import Batch, sweep
 from auditor.membership import ATTACKS
 from auditor.progress import Meter
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.membership.labels import label_of
-from auditor.stages.membership.networks import under
+from auditor.stages.networks import under
 from auditor.stages.pieces import Piece
 from auditor.stages.reopen import Opened
 from auditor.store.digest import value_digest
@@ -79,9 +80,8 @@ class Sweeps:
         size = config.generation.batch_size
 
         def compute(part: list[str]) -> dict[str, Any]:
-            batch = batches(inputs, images, part, f"{self.name}/{seed}", self.labelled)
-            noise = f"{seed}/{self.name}"
-            return to_plain(sweep(inputs.checkpoint.denoiser, batch, attacks, seed=noise, batch_size=size))
+            denoiser, batch = conditioned(inputs, images, part, f"{self.name}/{seed}", self.labelled)
+            return to_plain(sweep(denoiser, [batch], attacks, seed=f"{seed}/{self.name}", batch_size=size))
 
         def piece(start: int) -> Piece:
             part = list(self.ids[start : start + PART])
@@ -123,19 +123,23 @@ def from_plain(plain: dict[str, Any]) -> ScoreTable:
     return ScoreTable(**(plain | {"scores": scores, "positions": positions, "unscored": unscored}))
 
 
-def batches(inputs: Inputs, images: Images, ids: list[str], stream: str, labelled: bool) -> Iterator[Batch]:
-    """The named images as one batch in model space, with labels for a class-conditional checkpoint.
+def conditioned(inputs: Inputs, images: Images, ids: list[str], stream: str, labelled: bool) -> tuple[Denoiser, Batch]:
+    """The named images as one batch in model space with their conditions, and the denoiser that reads these.
 
-    Labels are the captions' only if all members and all non-members state one (``labelled``): true classes on one side
-    and random ones on the other would look like membership.
+    A class-conditional checkpoint takes class numbers; a text-to-image checkpoint is bound to the captions. Both only
+    if all members and all non-members state one (``labelled``): true conditions on one side and others on the other
+    would look like membership. Otherwise classes are drawn at random, and texts are empty.
     """
     read = next(iter(images.source.batches(len(ids), only=frozenset(ids))))
     images.check(read.ids, [pixel_digest(pixels) for pixels in read.pixels])
-    x0 = inputs.checkpoint.codec.to_model(read.pixels)
-    classes = inputs.checkpoint.num_classes
+    checkpoint = inputs.checkpoint
+    x0 = checkpoint.codec.to_model(read.pixels)
+    if checkpoint.text is not None and labelled:
+        bound = checkpoint.with_prompts([caption or "" for caption in read.captions])
+        return bound.denoiser, (read.ids, x0, torch.arange(len(read.ids), device=x0.device))
+    classes = checkpoint.num_classes
     if classes is None:
-        yield read.ids, x0, None
-        return
+        return checkpoint.denoiser, (read.ids, x0, None)
     texts = read.captions if labelled else [None] * len(read.ids)
     labels = [label_of(name, text, stream, classes) for name, text in zip(read.ids, texts, strict=True)]
-    yield read.ids, x0, torch.tensor(labels).to(x0.device)
+    return checkpoint.denoiser, (read.ids, x0, torch.tensor(labels).to(x0.device))

@@ -11,8 +11,8 @@ from auditor.membership.combined import signals_of
 from auditor.membership.dataset_inference import confirm
 from auditor.progress import Progress
 from auditor.stages.inputs import Inputs
-from auditor.stages.membership.networks import under
 from auditor.stages.membership.scores import Source, attack, swept
+from auditor.stages.networks import under
 from auditor.store.membership import DatasetInference
 from auditor.store.run_directory import RunDirectory
 

@@ -1,0 +1,74 @@
+"""What the reports say about prompts, and about the base of a fine-tune."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from auditor.report.markdown_text import escape, table
+from auditor.report.story import estimate_text
+from auditor.store.prompting import CopiedPrompt, Prompting
+from auditor.store.record import Competition
+from auditor.store.wording import count, decimal
+
+HEADER = ("Prompt", "It is", "Generations that land", "On")
+SHOWN = 20  # prompts listed
+MOST = 80  # characters of a prompt, and of the ids beside it
+
+
+def asked_sentence(asked: Prompting) -> str:
+    """What the checkpoint was asked for."""
+    each = f"{asked.prompts:,} prompts, {decimal(asked.seeds)} generations each"
+    origin = f"{asked.from_training:,} captions of training images, {asked.from_holdout:,} of held-out ones"
+    said = {
+        "captions": f"{each}: {origin}, drawn without regard to which.",
+        "training": f"{each}, all captions of training images: a worst case.",
+        "file": f"{each}, as given.",
+        "empty": "Nothing: the empty prompt.",
+    }
+    return said[asked.source]
+
+
+def prompts_sentence(c: Competition) -> str:
+    """Under how many prompts copies were made, and of what kind these are."""
+    found, asked = c.copied_prompts, c.copy_rate.n or 0
+    of_training = sum(prompt.origin in ("training caption", "both") for prompt in found)
+    said = f"{len(found):,} of {count(asked, 'prompt')} led to a copy at least once"
+    if found:
+        said += f"; {of_training:,} of them are captions of training images"
+    return said + "."
+
+
+def rows(c: Competition) -> list[tuple[str, ...]]:
+    """One row per prompt, those that land most often first."""
+    return [_row(prompt) for prompt in c.copied_prompts[:SHOWN]]
+
+
+def _row(prompt: CopiedPrompt) -> tuple[str, ...]:
+    landing = f"{prompt.landing} of {prompt.generations}"
+    return _short(prompt.prompt), prompt.origin, landing, _short(", ".join(prompt.images))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST else f"{text[: MOST - 1]}…"
+
+
+def base_sentence(c: Competition) -> str:
+    """What the base copies, and what the fine-tune added; empty without a base."""
+    base = c.base
+    if base is None:
+        return ""
+    return (
+        f"The base {base.name}, on the same probes and prompts, reproduces at least {estimate_text(base.lower_bound)} "
+        f"training images; {estimate_text(base.copy_rate, share=True)} of what it makes are copies. Of the "
+        f"{count(base.shared + base.added, 'image')} found here, {base.shared:,} are copied by the base as well and "
+        f"{base.added:,} are what the fine-tuning added."
+    )
+
+
+def lines(c: Competition) -> Iterator[str]:
+    """The Markdown report's lines about both."""
+    if c.base is not None:
+        yield from (escape(base_sentence(c)), "")
+    if c.copy_rate.unit == "share of prompts" and c.copied_prompts:
+        yield from (escape(prompts_sentence(c)), "")
+        yield from table(HEADER, rows(c))

@@ -1,0 +1,182 @@
+"""What a text-to-image checkpoint is asked for: captions of real images, a list of prompts, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.config import AuditConfig
+from auditor.copies.decide import CopyDecision
+from auditor.copies.pool import Pool
+from auditor.errors import ConfigError
+from auditor.probes import choose
+from auditor.stages.inputs import Images, Inputs
+from auditor.stages.prompt_list import Prompts, joined, listed
+from auditor.store.digest import value_digest
+from auditor.store.prompting import CopiedPrompt, Prompting
+from auditor.store.record import Check
+from auditor.store.run_directory import RunDirectory
+
+MOST_IMAGES = 10  # training images named for one prompt
+BLOCK = 256  # images whose captions are read at a time
+MOST_UNLIKE = 0.05  # by which the shares of captioned images may differ between the two sets
+
+
+def prompted(inputs: Inputs, run: RunDirectory, config: AuditConfig, seed: str) -> Inputs:
+    """The inputs with the prompts of this audit, drawn once and kept in the run directory.
+
+    Captions are drawn label-blind: every distinct captioned image of either set has the same chance, so that a
+    checkpoint that favours none of them gives training and held-out images the same chance of being met.
+
+    Args:
+      seed: The audit's root seed; which captions are drawn depends on it.
+
+    Raises:
+      ConfigError: Prompts for a checkpoint that takes none; no captions, or far more on one side; an empty file.
+    """
+    asked = config.prompts
+    if inputs.checkpoint.text is None or (asked.source == "empty" and not asked.file):
+        return inputs
+    key = {
+        "prompts": describe_prompts(config), "number": most_prompts(config), "seed": seed,
+        "sets": [inputs.train.info.digest, inputs.holdout.info.digest],
+    }  # fmt: skip
+
+    def compute() -> dict[str, list[str]]:
+        if asked.file:
+            return {"file": choose(seed, "prompts", listed(asked.file), most_prompts(config))}
+        return draw_captions(inputs, asked.source == "training", most_prompts(config), seed)
+
+    return replace(inputs, prompts=joined(run.value("inputs/prompts", key, compute)))
+
+
+def most_prompts(config: AuditConfig) -> int:
+    """As many prompts as there are probes for, ``prompts.seeds`` each."""
+    return max(1, config.generation.probes // config.prompts.seeds)
+
+
+def describe_prompts(config: AuditConfig) -> dict[str, object]:
+    """What determines the prompts, as plain values."""
+    file = config.prompts.file
+    given = value_digest(listed(file)) if file else None
+    return {"source": config.prompts.source, "seeds": config.prompts.seeds, "file": given}
+
+
+def draw_captions(inputs: Inputs, training_alone: bool, count: int, seed: str) -> dict[str, list[str]]:
+    """Captions by the set that they are from, of ``count`` distinct captioned images of both sets together.
+
+    Raises:
+      ConfigError: No captions, or so unlike shares of captioned images that no draw is blind to the sets.
+    """
+    sets = {"train": inputs.train} if training_alone else {"train": inputs.train, "holdout": inputs.holdout}
+    captions = {name: dict(captions_of(images)) for name, images in sets.items()}
+    refuse_unlike(sets, captions)
+    pooled = [f"{name}/{identity}" for name, texts in captions.items() for identity in texts]
+    drawn: dict[str, list[str]] = {name: [] for name in sets}
+    for place in choose(seed, "prompts", pooled, count):
+        name, _, identity = place.partition("/")
+        drawn[name].append(captions[name][identity])
+    return drawn
+
+
+def captions_of(images: Images) -> Iterator[tuple[str, str]]:
+    """(id, caption) of every distinct image that states one."""
+    for batch in images.source.batches(BLOCK, only=frozenset(images.distinct_ids)):
+        for identity, caption in zip(batch.ids, batch.captions, strict=True):
+            if caption and caption.strip():
+                yield identity, caption.strip()
+
+
+def refuse_unlike(sets: dict[str, Images], captions: dict[str, dict[str, str]]) -> None:
+    """Captions must be there, and about as often on either side.
+
+    Raises:
+      ConfigError: They are not.
+    """
+    remedy = 'Add captions, give prompts.file, or set prompts.source = "empty".'
+    shares = {name: len(captions[name]) / images.info.distinct for name, images in sets.items()}
+    if not any(shares.values()):
+        raise ConfigError("prompts", "no captioned image", "images with captions to ask for", remedy)
+    if max(shares.values()) - min(shares.values()) > MOST_UNLIKE:
+        got = " and ".join(f"{share:.0%} of {name} captioned" for name, share in shares.items())
+        expected = f"shares that differ by at most {MOST_UNLIKE:.0%}, so that prompts do not tell the sets apart"
+        raise ConfigError("prompts", got, expected, remedy)
+
+
+def copied_prompts(
+    pool: Pool, decision: CopyDecision, prompts: NDArray[np.int64], asked: Prompts
+) -> list[CopiedPrompt]:
+    """Prompts under which a generation lands on a certified or verbatim copy, those that land most often first.
+
+    Args:
+      pool: Training rows, then held-out ones.
+      decision: Under one encoder.
+      prompts: Int64[G], the place of each generation's prompt.
+      asked: The prompts.
+    """
+    tiers, landing = decision.tiers, decision.landing
+    copied = tiers.is_verbatim | tiers.is_certified
+    landed = (landing.on_item & copied[landing.item]) | tiers.generation_is_verbatim
+    group = decision.groups.group[: pool.training]
+    found = []
+    for place in np.unique(prompts[landed]):
+        own = prompts == place
+        rows = np.flatnonzero(np.isin(group, landing.item[own & landed]))
+        found.append(
+            CopiedPrompt(
+                prompt=asked.texts[place],
+                origin=asked.origin(int(place)),
+                generations=int(own.sum()),
+                landing=int((own & landed).sum()),
+                images=[pool.ids[row] for row in rows[:MOST_IMAGES]],
+            )
+        )
+    return sorted(found, key=lambda one: (-one.landing / one.generations, one.prompt))
+
+
+def prompting(config: AuditConfig, inputs: Inputs) -> Prompting | None:
+    """The record's entry about all prompts; None where the checkpoint was asked for nothing."""
+    prompts = inputs.prompts
+    if prompts is None:
+        return None
+    return Prompting(
+        source="file" if config.prompts.file else config.prompts.source,
+        prompts=len(prompts.texts),
+        from_training=len(prompts.from_training),
+        from_holdout=len(prompts.from_holdout),
+        seeds=config.generation.probes / len(prompts.texts),
+        digest=value_digest(list(prompts.texts)),
+    )
+
+
+def prompt_check(config: AuditConfig, prompts: Prompts | None) -> list[Check]:
+    """Training captions alone favour training images, whatever the checkpoint learnt: a blocking check that fails."""
+    if prompts is None or config.prompts.source != "training":
+        return []
+    return [
+        Check(
+            id="prompts",
+            title="Prompts are blind to the sets",
+            encoder=None,
+            status="failed",
+            statement=f"All {len(prompts.texts):,} prompts are captions of training images, which are met more often "
+            "than held-out ones for that reason alone: a worst case, in which only verbatim copies are proof.",
+        )
+    ]
+
+
+def prompt_notes(config: AuditConfig, inputs: Inputs) -> list[str]:
+    """What the record says was not tested about prompts."""
+    if inputs.checkpoint.text is None:
+        return []
+    if inputs.prompts is None:
+        return ["Prompts: generations were made under the empty prompt alone."]
+    if config.prompts.file:
+        return [
+            "Whether the prompts given favour training images: certification supposes that they were chosen without "
+            "regard to which images were trained on."
+        ]
+    return ["Other prompts than those drawn, such as paraphrases or prompts made to bring a training image back."]

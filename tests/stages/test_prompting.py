@@ -1,0 +1,147 @@
+"""What a text-to-image checkpoint is asked for: prompts blind to the sets, and a refusal where they cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import auditor
+from auditor.config import AuditConfig, validate
+from auditor.diffusion.denoiser import predict
+from auditor.diffusion.sweep import samples_of
+from auditor.errors import ConfigError
+from auditor.stages.inputs import open_inputs
+from auditor.stages.membership.scores import conditioned
+from auditor.stages.prompt_list import joined
+from auditor.store.record import Record
+from tests.micro import write_micro_inputs
+from tests.text_pipelines import save_sd
+
+TRAIN, HOLDOUT = 60, 120
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, fixtures: Path) -> Path:
+    """An untrained pipeline of 16x16 pictures, and captioned pictures of which none was trained on."""
+    path = tmp_path_factory.mktemp("prompted")
+    save_sd(path / "checkpoint")
+    table = pq.read_table(fixtures / "twemoji" / "holdout.parquet")
+    pq.write_table(table.slice(0, TRAIN), path / "train.parquet")
+    pq.write_table(table.slice(TRAIN, HOLDOUT), path / "holdout.parquet")
+    return path
+
+
+def config(folder: Path, **changes: dict[str, object]) -> AuditConfig:
+    sections: dict[str, dict[str, object]] = {
+        "checkpoint": {"path": str(folder / "checkpoint")},
+        "data": {
+            "train": str(folder / "train.parquet"), "holdout": str(folder / "holdout.parquet"), "split": "group",
+            "resize": True, "id_column": "id",
+        },
+        "generation": {"probes": 64, "steps": 2, "batch_size": 16, "salt": "micro", "guidance_scale": 2.0},
+        "prompts": {"seeds": 2},
+        "membership": {"members": 30, "nonmembers": 30, "attacks": ["loss"]},
+    }  # fmt: skip
+    for name, update in changes.items():
+        sections[name] = {**sections.get(name, {}), **update}
+    return validate(sections, "prompted")
+
+
+@pytest.fixture(scope="module")
+def audited(folder: Path) -> Record:
+    return auditor.run(config(folder), folder / "run")
+
+
+def test_prompts_are_captions_of_both_sets_in_proportion(audited: Record) -> None:
+    asked = audited.generation.prompts
+    assert asked is not None and asked.source == "captions" and asked.prompts == 32 and asked.seeds == 2
+    assert asked.from_training + asked.from_holdout == 32
+    assert 3 <= asked.from_training <= 20  # 10.7 of 32 expected of 60 among 180 captions
+
+
+def test_the_unit_of_the_copy_rate_is_the_prompt(audited: Record) -> None:
+    rate = audited.copies[0].copy_rate
+    assert (rate.n, rate.unit) == (32, "share of prompts")
+
+
+def test_an_untrained_network_copies_nothing_under_any_prompt(audited: Record) -> None:
+    assert audited.copies[0].certified == 0
+    assert audited.copies[0].copied_prompts == []
+    assert audited.regime is None  # the memorizer does not read prompts
+
+
+def test_going_on_gives_the_same_record_and_other_prompts_are_refused(audited: Record, folder: Path) -> None:
+    again = auditor.run(config(folder), folder / "run")
+    assert again.model_dump(exclude={"started", "seconds"}) == audited.model_dump(exclude={"started", "seconds"})
+    with pytest.raises(ConfigError, match="seeds"):
+        auditor.run(config(folder, prompts={"seeds": 4}), folder / "run")
+
+
+def test_training_captions_alone_are_a_worst_case_that_proves_nothing(folder: Path, tmp_path: Path) -> None:
+    record = auditor.run(config(folder, prompts={"source": "training"}), tmp_path / "run")
+    (check,) = (check for check in record.checks if check.id == "prompts")
+    assert check.status == "failed"
+    assert record.judgement is not None and record.judgement.outcome == "cannot conclude"
+    assert record.generation.prompts is not None and record.generation.prompts.from_holdout == 0
+
+
+def test_a_list_of_prompts_and_none_at_all(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("red apple\n\ndog face\nred apple\n")
+    listed = auditor.run(config(folder, prompts={"file": str(file)}), tmp_path / "listed")
+    assert listed.generation.prompts is not None
+    assert (listed.generation.prompts.source, listed.generation.prompts.prompts) == ("file", 2)
+    assert any("prompts given" in note for note in listed.not_tested)
+    unguided = {"guidance_scale": None}
+    bare = auditor.run(config(folder, prompts={"source": "empty"}, generation=unguided), tmp_path / "bare")
+    assert bare.generation.prompts is None
+    assert any("empty prompt" in note for note in bare.not_tested)
+
+
+def test_captions_on_one_side_are_refused_before_anything_is_made(folder: Path, tmp_path: Path) -> None:
+    table = pq.read_table(folder / "holdout.parquet")
+    bare = table.set_column(2, "caption", pa.array([""] * len(table)))
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    with pytest.raises(ConfigError, match="100% of train captioned and 0% of holdout"):
+        auditor.run(config(folder, data={"holdout": str(tmp_path / "bare.parquet")}), tmp_path / "run")
+    assert not (tmp_path / "run" / "generate").exists()
+
+
+def test_prompts_for_a_checkpoint_that_takes_none_are_refused(folder: Path, tmp_path: Path) -> None:
+    write_micro_inputs(tmp_path)
+    sets = {"train": str(tmp_path / "train"), "holdout": str(tmp_path / "holdout"), "id_column": None}
+    with pytest.raises(ConfigError, match="takes none"):
+        open_inputs(config(folder, checkpoint={"path": str(tmp_path / "checkpoint")}, data=sets, generation={
+            "guidance_scale": None}))  # fmt: skip
+
+
+def test_any_first_prompts_are_as_blind_as_all() -> None:
+    drawn = {"train": [f"t{k}" for k in range(200)], "holdout": [f"h{k}" for k in range(100)] + ["t0"]}
+    prompts = joined(drawn)
+    assert len(prompts.texts) == len(set(prompts.texts)) == 300
+    ours = np.cumsum([text.startswith("t") for text in prompts.texts])
+    assert np.all(np.abs(ours - np.arange(1, 301) * 2 / 3) < 2.5)
+    assert prompts.origin(prompts.texts.index("t0")) == "both"
+    assert prompts.origin(prompts.texts.index("h3")) == "held-out caption"
+
+
+def test_members_are_scored_under_their_own_captions(folder: Path) -> None:
+    inputs = open_inputs(config(folder))
+    ids = inputs.train.distinct_ids[:5]
+    denoiser, (names, x0, condition) = conditioned(inputs, inputs.train, ids, "members", labelled=True)
+    table = pq.read_table(folder / "train.parquet").to_pydict()
+    text = dict(zip(table["id"], table["caption"], strict=True))
+    assert condition is not None and inputs.checkpoint.text is not None
+    one_by_one = inputs.checkpoint.text.with_prompts([text[name] for name in names])
+    x_t, t = samples_of(denoiser.schedule, "seed", names, x0).noise("x").float(), torch.full((5,), 300)
+    expected = torch.cat([one_by_one(x_t[k : k + 1], t[:1], torch.tensor([k])) for k in range(5)])
+    assert torch.allclose(denoiser(x_t, t, condition), expected, atol=1e-6)
+    unlabelled, (_, _, none) = conditioned(inputs, inputs.train, ids, "members", labelled=False)
+    assert none is None
+    empty = predict(unlabelled, x_t, t).eps
+    assert not torch.allclose(predict(denoiser, x_t, t, condition).eps, empty, atol=1e-4)
