@@ -1,12 +1,13 @@
 """Under which prompt and seed images were made, as whoever made them wrote down. Read as text, never run.
 
-A folder of images      <image>.json beside an image; metadata.jsonl or metadata.csv at its top
-webdataset tar          the sample's .json
-parquet, Arrow          the columns prompt and seed
-npz                     the arrays prompts and seeds
+A folder of images      <image>.json beside an image, else <image>.txt; metadata.jsonl or metadata.csv at its top
+webdataset tar          the sample's .json, else its .txt, .caption or .text
+parquet, Arrow          the columns prompt (or caption, or text) and seed
+npz                     the arrays prompts (or captions) and seeds
 a file named by itself  .jsonl, .json (a list of rows) or .csv
 
-A row of a file names its image by id or by file name, under one of the keys id, file_name, filename, file, image, name.
+Labels and class names are no prompts: images of one class are as independent as any. A row of a file names its image
+by id or by file name, under one of the keys id, file_name, filename, file, image, name.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from auditor.data.open import SHARD_SUFFIXES, kind_of, saved_shards
 from auditor.data.places import list_files, place_of
 from auditor.errors import ConfigError, DataError
 
-PROMPT_KEYS, SEED_KEYS = ("prompt", "prompts"), ("seed", "seeds")
+PROMPT_KEYS, SEED_KEYS = ("prompt", "prompts", "caption", "captions", "text"), ("seed", "seeds")
+TEXTS = ("txt", "caption", "text")  # extensions of files that hold a prompt and nothing else
 NAME_KEYS = ("id", "file_name", "filename", "file", "image", "name")
 LISTS = ("metadata.jsonl", "metadata.csv")  # at the top of a folder of images
 MAX_BESIDE, MAX_LIST = 2**20, 2**28  # bytes of a file beside one image, and of one that lists all
@@ -89,24 +91,28 @@ def in_folder(path: Path, ids: Sequence[str]) -> Iterator[tuple[str, Origin]]:
         if (path / name).is_file():
             yield from ((row_id, origin_of(row)) for row_id, row in named_rows(path / name, ids))
     for name in ids:
-        file = path / f"{name}.json"
-        if not file.is_file():  # an id that has kept its extension
-            file = (path / name).with_suffix(".json")
-        if file.is_file() and file.stat().st_size <= MAX_BESIDE:
-            yield name, origin_of(parsed(file.read_bytes()))
+        stem = path / name
+        if is_image_name(stem) and stem.is_file():  # an id that has kept its extension
+            stem = stem.with_suffix("")
+        content, text = (small(stem.with_name(f"{stem.name}.{extension}")) for extension in ("json", "txt"))
+        if content or text:
+            yield name, either(content, text)
 
 
 def in_tars(shards: Iterable[Path]) -> Iterator[tuple[str, Origin]]:
-    """The .json of every sample."""
+    """The .json of every sample, or its text."""
     from auditor.data.webdataset import members
 
     for number, shard in enumerate(shards):
-        extents = [(key, extent) for key, extension, extent in members(shard, number) if extension == "json"]
+        found: dict[str, dict[str, bytes]] = {}
         with shard.open("rb") as stream:
-            for key, extent in extents:
-                if extent.offset >= 0 and extent.size <= MAX_BESIDE:
+            for key, extension, extent in members(shard, number):
+                if extension in ("json", *TEXTS) and extent.offset >= 0 and extent.size <= MAX_BESIDE:
                     stream.seek(extent.offset)
-                    yield key, origin_of(parsed(stream.read(extent.size)))
+                    found.setdefault(key, {})[extension] = stream.read(extent.size)
+        for key, contents in found.items():
+            texts = [contents[extension] for extension in TEXTS if extension in contents]
+            yield key, either(contents.get("json", b""), texts[0] if texts else b"")
 
 
 def in_archive(file: Path, id_column: str | None, image_column: str | None) -> Iterator[tuple[str, Origin]]:
@@ -171,6 +177,18 @@ def rows_of(file: Path) -> list[Mapping[str, object]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(str(file), "values that are no rows", "one object per image", "Correct the file.")
     return rows
+
+
+def small(file: Path) -> bytes:
+    """What a file beside an image holds; nothing if there is none, or a large one."""
+    return file.read_bytes() if file.is_file() and file.stat().st_size <= MAX_BESIDE else b""
+
+
+def either(content: bytes, text: bytes) -> Origin:
+    """What a JSON text says; where it says no prompt, that of a plain one."""
+    said = origin_of(parsed(content))
+    prompt = as_prompt(text.decode("utf-8", "replace")) if said.prompt is None else said.prompt
+    return Origin(prompt, said.seed)
 
 
 def parsed(content: bytes) -> Mapping[str, object]:

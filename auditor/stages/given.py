@@ -8,7 +8,7 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.config import ImagesConfig
-from auditor.data import Geometry, ImageBatch, ImageSource, open_source, survey
+from auditor.data import Geometry, ImageSource, open_source, survey
 from auditor.data.origins import Origin, read_origins
 from auditor.data.survey import pixel_digest
 from auditor.errors import DataError
@@ -138,35 +138,8 @@ class Given:
         return found
 
 
-class Noting:
-    """An image source that notes captions as its images stream past."""
-
-    def __init__(self, source: ImageSource) -> None:
-        self._source = source
-        self.captions: dict[str, str | None] = {}
-
-    @property
-    def path(self) -> str:
-        """See :class:`auditor.data.ImageSource`, as below."""
-        return self._source.path
-
-    @property
-    def unreadable(self) -> list[tuple[str, str]]:
-        return self._source.unreadable
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def batches(self, size: int, only: Collection[str] | None = None) -> Iterator[ImageBatch]:
-        for batch in self._source.batches(size, only):
-            self.captions.update(zip(batch.ids, batch.captions, strict=True))
-            yield batch
-
-
 def read_given(asked: ImagesConfig, geometry: Geometry, run: RunDirectory | None = None) -> Given:
     """The images, surveyed in one pass, with what is known of their prompts and seeds.
-
-    A caption is the prompt of an image for which nothing else says one.
 
     Args:
       asked: Where they lie.
@@ -181,15 +154,10 @@ def read_given(asked: ImagesConfig, geometry: Geometry, run: RunDirectory | None
     known = _remembered(run, source, geometry)
     if known is not None:
         return known
-    noting = Noting(source)
-    info, digests = survey(noting)
+    info, digests = survey(source)
     origins = read_origins(
         asked.path, list(digests), listed=asked.metadata, id_column=id_column, image_column=image_column
     )
-    for name, caption in noting.captions.items():
-        found, text = origins.get(name, Origin()), (caption or "").strip()
-        if found.prompt is None and text and not text.isdecimal():  # digits are a class number
-            origins[name] = Origin(text, found.seed)
     return Given(source, geometry, info, digests, origins)
 
 

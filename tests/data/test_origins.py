@@ -100,6 +100,23 @@ def test_prompts_and_seeds_come_with_every_format(kind: str, tmp_path: Path) -> 
     assert [found[name] for name in ids] == EXPECTED
 
 
+def test_captions_are_prompts_where_nothing_else_says_one(tmp_path: Path) -> None:
+    path = folder(tmp_path / "made")
+    for number in range(3):
+        (path / f"sub/{number}.txt").write_text(" a caption\n")
+    (path / "sub/1.json").write_text('{"seed": 4}')
+    (path / "sub/2.json").unlink()
+    found = read_origins(path, ["sub/0", "sub/1", "sub/2"])
+    assert list(found.values()) == [EXPECTED[0], Origin("a caption", "4"), Origin("a caption")]
+
+
+def test_class_names_are_no_prompts(tmp_path: Path) -> None:
+    """Images of one class are independent of each other; those of ten classes are not ten trials."""
+    columns = {"image": pa.array([png()] * 3), "label": pa.array(["shirt", "shoe", "shirt"])}
+    pq.write_table(pa.table(columns), tmp_path / "made.parquet")
+    assert read_origins(tmp_path / "made.parquet", ["made/00000000"]) == {}
+
+
 def test_a_list_of_its_own_wins_over_what_lies_beside(tmp_path: Path) -> None:
     path = folder(tmp_path / "made")
     (tmp_path / "list.json").write_text(
