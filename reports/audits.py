@@ -19,7 +19,7 @@ from auditor.report.story import estimate_text
 from auditor.store.record import Competition, Record
 
 ROOT = Path(__file__).parent.parent
-FIXTURES = ("memorized", "partial", "general-a", "general-b", "canary")
+FIXTURES = ("memorized", "partial", "general-a", "general-b", "canary", "twemoji", "twemoji-lora")
 HEADER = (
     "| checkpoint | verdict | certified | of which planted | X (95%) | copy rate | regime |",
     "|---|---|--:|--:|--:|--:|---|",
@@ -62,13 +62,13 @@ def read(name: str) -> Record:
 
 def copies_row(name: str, record: Record) -> str:
     """What one audit found about copies, as a line of the table."""
-    assert record.judgement is not None and record.regime is not None
+    assert record.judgement is not None
     primary = next(found for found in record.copies if found.resolving)
     rate = primary.copy_rate
     cells = (
         f"[`{name}`](reports/{name}/report.md)", record.judgement.outcome, str(primary.certified),
         planted(name, record, primary), f"{primary.lower_bound.value:.0f}",
-        f"{rate.value:.2%} (at most {rate.upper:.2%})", record.regime.verdict.regime,
+        f"{rate.value:.2%} (at most {rate.upper:.2%})", record.regime.verdict.regime if record.regime else "–",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
