@@ -3,13 +3,14 @@
 # make bench   speed, as ratios measured side by side
 # make audits  the reference audits in reports/
 # make comparisons  the reference comparisons and the regime curve in reports/
+# make prompts  what detectors of memorised prompts find, in reports/prompts.md
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint bench audits comparisons install clean
+.PHONY: demo test lint bench audits comparisons prompts install clean
 
 install: $(INSTALLED)
 
@@ -46,6 +47,9 @@ audits: install
 
 comparisons: install
 	$(BIN)/python reports/comparisons.py
+
+prompts: install
+	$(BIN)/python reports/prompts.py
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache
