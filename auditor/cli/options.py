@@ -29,6 +29,12 @@ OPTIONS = (
     click.option("--sampler", type=click.Choice(["ddim", "dpmpp_2m", "heun"]), help="[default: ddim]"),
     click.option("--steps", type=click.IntRange(1), help="Sampler steps [default: 50]."),
     click.option("--batch-size", type=click.IntRange(1), help="Images per denoiser call [default: 64]."),
+    click.option("--adapter", type=click.Path(path_type=Path), help="LoRA file to fuse into the checkpoint."),
+    click.option("--base", type=click.Path(path_type=Path),
+                 help="What it was fine-tuned from, such as the same checkpoint without --adapter."),
+    click.option("--prompts", type=click.Path(path_type=Path),
+                 help="What to ask a text-to-image checkpoint for, one a line [default: captions, drawn blind]."),
+    click.option("--guidance-scale", type=click.FloatRange(0), help="Classifier-free guidance [default: none]."),
     click.option("--encoder", "encoders", multiple=True, metavar="NAME[=SOURCE]",
                  help="pixel, clip=local-dir:FOLDER or sscd=FILE; repeatable, first decides [default: pixel]."),
     click.option("--no-membership", is_flag=True, help="Leave membership out; the default policy then cannot pass."),
@@ -95,6 +101,7 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
         "made": "images.path", "metadata": "images.metadata",
         "train": "data.train", "holdout": "data.holdout", "train_ids": "data.train_ids",
         "holdout_ids": "data.holdout_ids", "index": "data.index", "split": "data.split", "resize": "data.resize",
+        "adapter": "checkpoint.adapter", "prompts": "prompts.file", "guidance_scale": "generation.guidance_scale",
         "probes": "generation.probes", "sampler": "generation.sampler", "steps": "generation.steps",
         "batch_size": "generation.batch_size", "salt": "generation.salt", "policy": "policy",
         "executor": "execution.executor", "workers": "execution.workers",
@@ -102,10 +109,13 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
     given = {
         keys[name]: str(here / value) if isinstance(value, Path) else value
         for name, value in options.items()
-        if name in keys and value not in (None, False)
+        if name in keys and value is not None and value is not False  # a scale of 0 is given
     }
     if options.get("encoders"):
         given["encoders"] = [encoder_section(text, here) for text in options["encoders"]]
+    if options.get("base"):
+        base = {"name": "base", "checkpoint": str(here / options["base"]), "role": "base"}
+        given["membership.references"] = [base]
     if options.get("no_membership"):
         given |= {"membership.enabled": False, "membership.references": []}
         given |= {f"membership.{name}": None for name in ("suspects", "control")}
