@@ -163,8 +163,12 @@ def test_images_of_one_prompt_count_once(world: Path, unrelated: list[np.ndarray
     found, images = record.copies[0], record.images
     assert found.certified == 5
     assert (found.copy_rate.n, found.copy_rate.value) == (30, 2 / 30) and found.copy_rate.unit == "share of prompts"
+    assert [(one.prompt, one.landing, len(one.images)) for one in found.copied_prompts] == [
+        ("prompt 0", 4, 4), ("prompt 1", 1, 1)
+    ]  # fmt: skip
     assert images is not None and (images.prompts, images.seeded, images.units) == (30, 120, 30)
     named = {item.probe: images.shown[item.probe] for item in found.evidence}
+    assert all(named[item.probe].prompt == item.prompt for item in found.evidence)
     assert {named[item.probe].id for item in found.evidence if item.tier != "suspect"} == {f"000{n}" for n in range(5)}
     assert record.cliques[0].generations + record.cliques[0].flat == 30  # one image a prompt
 
@@ -325,6 +329,7 @@ def test_mixed_sizes_are_refused_or_resized(world: Path, unrelated: list[np.ndar
         ({"membership": {"enabled": True}}, "membership.enabled takes a checkpoint"),
         ({"regime": {"probes": 64}}, "regime.probes takes a checkpoint"),
         ({"generation": {"steps": 5}}, "generation .* takes a checkpoint"),
+        ({"prompts": {"seeds": 2}}, "prompts takes a checkpoint"),
         ({"checkpoint": {"path": "x"}}, "give one of"),
     ],
 )
@@ -354,6 +359,10 @@ def test_the_command_audits_gates_looks_up_and_resumes(
     begin = ["run", "--images", str(made), "--metadata", str(tmp_path / "prompts.csv"), "--split", "group"]
     begin += ["--train", str(world / "train"), "--holdout", str(world / "holdout"), "--run-dir", str(tmp_path / "r")]
     assert main(begin) == 0
+    found = auditor.read_record(tmp_path / "r").copies[0]
+    assert {item.prompt for item in found.evidence if item.tier != "suspect"} == {"a shirt", "a shoe", None}
+    assert {one.prompt for one in found.copied_prompts} == {"a shirt", "a shoe"}
+    assert (found.copy_rate.n, found.copy_rate.unit) == (128, "share of prompts, and images without one")
     first = (tmp_path / "r" / "report.md").read_bytes()
     assert main(begin) == 0
     assert (tmp_path / "r" / "report.md").read_bytes() == first

@@ -22,6 +22,7 @@ from auditor.encoders.build import build_encoder
 from auditor.errors import CheckpointError, ConfigError, DataError
 from auditor.probes import choose, generator
 from auditor.stages.given import Given, geometry_of, given_pieces, read_given
+from auditor.stages.given_prompts import prompts_of
 from auditor.stages.inputs import (
     Images,
     Inputs,
@@ -117,7 +118,7 @@ def open_given(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
     sizes = slice_sizes(train.info.distinct, holdout.info.distinct, None)
     scan = Scan(asked.path, [], given.digest, {}, [], False, {})
     absent = no_checkpoint(given)
-    return Inputs(scan, absent, device, encoders, train, holdout, sizes, given=given)
+    return Inputs(scan, absent, device, encoders, train, holdout, sizes, prompts=prompts_of(given), given=given)
 
 
 def refuse_real(given: Given, train: Images, holdout: Images) -> None:

@@ -196,7 +196,7 @@ def name_probes(competition: Competition, generations: Generations, prompts: Pro
 
     def named(item: CopyEvidence) -> CopyEvidence:
         own = int(probe[item.probe])
-        text = prompts.texts[prompts.of_probe(own)] if prompts else None
+        text = prompts.texts[prompts.of_probe(own)] or None if prompts else None
         return item.model_copy(update={"probe": own, "prompt": text})
 
     evidence = [named(item) for item in competition.evidence]

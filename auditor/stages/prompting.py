@@ -122,13 +122,15 @@ def copied_prompts(
     landed = (landing.on_item & copied[landing.item]) | tiers.generation_is_verbatim
     group = decision.groups.group[: pool.training]
     found = []
-    for place in np.unique(prompts[landed]):
+    for place in np.unique(prompts[landed]).tolist():
+        if not asked.texts[place]:  # an image made elsewhere of which no prompt is known
+            continue
         own = prompts == place
         rows = np.flatnonzero(np.isin(group, landing.item[own & landed]))
         found.append(
             CopiedPrompt(
                 prompt=asked.texts[place],
-                origin=asked.origin(int(place)),
+                origin=asked.origin(place),
                 generations=int(own.sum()),
                 landing=int((own & landed).sum()),
                 images=[pool.ids[row] for row in rows[:MOST_IMAGES]],
