@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import fisher_exact
 
 from auditor.config import AuditConfig
 from auditor.copies.decide import CopyDecision
@@ -22,6 +23,7 @@ from auditor.store.run_directory import RunDirectory
 
 MOST_IMAGES = 10  # training images named for one prompt
 BLOCK = 256  # images whose captions are read at a time
+UNLIKE_LEVEL = 0.01
 MOST_UNLIKE = 0.05  # by which the shares of captioned images may differ between the two sets
 
 
@@ -66,41 +68,48 @@ def describe_prompts(config: AuditConfig) -> dict[str, object]:
 
 
 def draw_captions(inputs: Inputs, training_alone: bool, count: int, seed: str) -> dict[str, list[str]]:
-    """Captions by the set that they are from, of ``count`` distinct captioned images of both sets together.
+    """Captions by the set that they are from, of ``count`` distinct images of both sets together.
+
+    Only the images drawn are read; of those without caption there is none in their place.
 
     Raises:
       ConfigError: No captions, or so unlike shares of captioned images that no draw is blind to the sets.
     """
     sets = {"train": inputs.train} if training_alone else {"train": inputs.train, "holdout": inputs.holdout}
-    captions = {name: dict(captions_of(images)) for name, images in sets.items()}
-    refuse_unlike(sets, captions)
-    pooled = [f"{name}/{identity}" for name, texts in captions.items() for identity in texts]
+    pooled = [f"{name}/{identity}" for name, images in sets.items() for identity in images.distinct_ids]
     drawn: dict[str, list[str]] = {name: [] for name in sets}
     for place in choose(seed, "prompts", pooled, count):
         name, _, identity = place.partition("/")
-        drawn[name].append(captions[name][identity])
-    return drawn
+        drawn[name].append(identity)
+    captions = {name: captions_of(images, drawn[name]) for name, images in sets.items()}
+    refuse_unlike({name: (len(captions[name]), len(ids)) for name, ids in drawn.items()})
+    return captions
 
 
-def captions_of(images: Images) -> Iterator[tuple[str, str]]:
-    """(id, caption) of every distinct image that states one."""
-    for batch in images.source.batches(BLOCK, only=frozenset(images.distinct_ids)):
-        for identity, caption in zip(batch.ids, batch.captions, strict=True):
-            if caption and caption.strip():
-                yield identity, caption.strip()
+def captions_of(images: Images, ids: Sequence[str]) -> list[str]:
+    """The captions of those of the images that state one, in the order drawn."""
+    found: dict[str, str] = {}
+    for batch in images.source.batches(BLOCK, only=frozenset(ids)) if ids else ():
+        found |= {name: (text or "").strip() for name, text in zip(batch.ids, batch.captions, strict=True)}
+    return [found[name] for name in ids if found.get(name)]
 
 
-def refuse_unlike(sets: dict[str, Images], captions: dict[str, dict[str, str]]) -> None:
+def refuse_unlike(captioned: Mapping[str, tuple[int, int]]) -> None:
     """Captions must be there, and about as often on either side.
 
+    Args:
+      captioned: By set, how many of the images drawn state a caption, and how many were drawn.
+
     Raises:
-      ConfigError: They are not.
+      ConfigError: None does, or the shares differ by more than 5 points, and by more than chance (Fisher, 1%).
     """
     remedy = 'Add captions, give prompts.file, or set prompts.source = "empty".'
-    shares = {name: len(captions[name]) / images.info.distinct for name, images in sets.items()}
-    if not any(shares.values()):
+    if not any(found for found, _ in captioned.values()):
         raise ConfigError("prompts", "no captioned image", "images with captions to ask for", remedy)
-    if max(shares.values()) - min(shares.values()) > MOST_UNLIKE:
+    shares = {name: found / drawn for name, (found, drawn) in captioned.items() if drawn}
+    table = [[found, drawn - found] for found, drawn in captioned.values()]
+    apart = len(table) == 2 and fisher_exact(table).pvalue <= UNLIKE_LEVEL
+    if apart and max(shares.values()) - min(shares.values()) > MOST_UNLIKE:
         got = " and ".join(f"{share:.0%} of {name} captioned" for name, share in shares.items())
         expected = f"shares that differ by at most {MOST_UNLIKE:.0%}, so that prompts do not tell the sets apart"
         raise ConfigError("prompts", got, expected, remedy)

@@ -1,0 +1,54 @@
+"""An audit of the really trained text-to-image fixture: what it repeats is found, what it saw once is not accused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import auditor
+from auditor.store.record import Record
+
+pytestmark = pytest.mark.slow
+CAPTIONS = 1_354  # distinct, of both sets
+
+
+@pytest.fixture(scope="module")
+def audited(fixtures: Path, tmp_path_factory: pytest.TempPathFactory) -> Record:
+    config = auditor.read_config(fixtures / "twemoji" / "audit.toml")
+    changes = {
+        "generation": {"sampler": "dpmpp_2m", "steps": 10, "probes": 2 * CAPTIONS, "batch_size": 128},
+        "copies": {"closer": 0, "views": ["identity"]},
+        "membership": {"enabled": False},
+    }
+    sections = {name: getattr(config, name).model_copy(update=update) for name, update in changes.items()}
+    return auditor.run(config.model_copy(update=sections), tmp_path_factory.mktemp("twemoji") / "run")
+
+
+def certified(record: Record) -> set[str]:
+    items = (item for item in record.copies[0].evidence if item.tier != "suspect")
+    return {member for item in items for member in item.members}
+
+
+def test_nine_tenths_of_the_repeated_pairs_are_found(audited: Record, fixtures: Path) -> None:
+    repeated = set(json.loads((fixtures / "twemoji" / "truth.json").read_text())["repeated"])
+    assert len(certified(audited) & repeated) >= 0.9 * len(repeated)
+    bound = audited.copies[0].lower_bound.value
+    assert bound is not None and 25 <= bound <= len(certified(audited))
+
+
+def test_pairs_seen_once_are_accused_no_more_than_the_level_allows(audited: Record, fixtures: Path) -> None:
+    repeated = set(json.loads((fixtures / "twemoji" / "truth.json").read_text())["repeated"])
+    items = [item for item in audited.copies[0].evidence if item.tier != "suspect"]
+    others = [item for item in items if not repeated & set(item.members)]
+    assert len(others) <= 0.2 * len(items)  # 10% expected at most, and its binomial error at 40 calls
+
+
+def test_the_prompts_that_lead_to_copies_are_the_repeated_captions(audited: Record, fixtures: Path) -> None:
+    repeated = set(json.loads((fixtures / "twemoji" / "truth.json").read_text())["repeated"])
+    found = audited.copies[0].copied_prompts
+    own = [one for one in found if one.landing == one.generations]
+    assert len(own) >= 25
+    assert sum(bool(repeated & set(one.images)) for one in own) >= 0.9 * len(own)
+    assert audited.generation.prompts is not None and audited.generation.prompts.prompts >= 1_300
