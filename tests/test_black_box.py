@@ -364,6 +364,7 @@ def test_the_command_audits_gates_looks_up_and_resumes(
     assert {one.prompt for one in found.copied_prompts} == {"a shirt", "a shoe"}
     assert (found.copy_rate.n, found.copy_rate.unit) == (128, "share of prompts, and images without one")
     first = (tmp_path / "r" / "report.md").read_bytes()
+    assert b"2 prompts led to a copy" in first and b"captions of training images" not in first
     assert main(begin) == 0
     assert (tmp_path / "r" / "report.md").read_bytes() == first
     assert main(["gate", str(tmp_path / "r")]) == 1

@@ -33,7 +33,9 @@ def prompts_sentence(c: Competition) -> str:
     found, asked = c.copied_prompts, c.copy_rate.n or 0
     of_training = sum(prompt.origin in ("training caption", "both") for prompt in found)
     said = f"{len(found):,} of {count(asked, 'prompt')} led to a copy at least once"
-    if found:
+    if c.copy_rate.unit != "share of prompts":  # images without a prompt are among the trials
+        said = f"{count(len(found), 'prompt')} led to a copy at least once"
+    if any(prompt.origin != "given" for prompt in found):  # else whose captions they are was not looked up
         said += f"; {of_training:,} of them are captions of training images"
     return said + "."
 
@@ -69,6 +71,6 @@ def lines(c: Competition) -> Iterator[str]:
     """The Markdown report's lines about both."""
     if c.base is not None:
         yield from (escape(base_sentence(c)), "")
-    if c.copy_rate.unit == "share of prompts" and c.copied_prompts:
+    if c.copy_rate.unit.startswith("share of prompts") and c.copied_prompts:
         yield from (escape(prompts_sentence(c)), "")
         yield from table(HEADER, rows(c))
