@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from auditor.looking_up import lookup
     from auditor.planning import plan
     from auditor.policy import Policy, judge, read_policy
-    from auditor.prompts_config import PromptsConfig
     from auditor.ranking import rank_prompts
+    from auditor.ranking_config import RankingConfig
     from auditor.splitting import split
     from auditor.store.comparison import Comparison
     from auditor.store.record import Record
 
 __all__ = [
     "AuditConfig", "CliquesConfig", "Comparison", "ComparisonConfig", "ExtractionConfig", "Policy", "Record", "compare",
-    "extract", "find_cliques", "PromptsConfig", "rank_prompts",
+    "extract", "find_cliques", "RankingConfig", "rank_prompts",
     "judge", "judge_run", "lookup", "make_canaries", "plan", "read_cliques", "read_compared", "read_comparison",
     "read_config", "read_policy", "read_record", "run", "split",
     "EncoderConfig", "IndexInfo", "add_to_index", "build_index", "index_info", "merge_indexes", "verify_index",
@@ -50,7 +50,7 @@ _HOME = {
     "CliquesConfig": "auditor.cliques", "find_cliques": "auditor.cliques", "read_cliques": "auditor.cliques",
     "compare": "auditor.comparing", "read_compared": "auditor.comparing",
     "lookup": "auditor.looking_up", "extract": "auditor.extracting", "ExtractionConfig": "auditor.extraction_config",
-    "rank_prompts": "auditor.ranking", "PromptsConfig": "auditor.prompts_config",
+    "rank_prompts": "auditor.ranking", "RankingConfig": "auditor.ranking_config",
     "run": "auditor.audit", "judge_run": "auditor.audit", "read_record": "auditor.audit",
 }  # fmt: skip
 

@@ -100,7 +100,13 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
         slices=Slices(**{name: len(ids) for name, ids in asdict(held_out).items()}),
         generation=given.generation(results.salt, seed, pinned=config.generation.salt is not None)
         if given
-        else made.describe(config.generation, results.salt, seed, prompting(config, inputs)),
+        else made.describe(
+            config.generation,
+            results.salt,
+            seed,
+            prompting(config, inputs),
+            inputs.asked.evaluations(config.generation.guidance_scale),
+        ),
         encoders=[EncoderInfo(**asdict(encoder.spec)) for encoder in inputs.encoders],
         checks=checks,
         copies=competitions,

@@ -19,7 +19,7 @@ from auditor.membership import ATTACKS
 from auditor.membership.dataset_inference import MOST
 from auditor.policy import read_policy
 from auditor.stages.generate import conditions_of
-from auditor.stages.inputs import Inputs, open_inputs
+from auditor.stages.inputs import Inputs, asked_by_text, open_inputs
 from auditor.stages.membership.further import further_evaluations, reported_attacks
 from auditor.stages.membership.power import power_of
 from auditor.stages.membership.scores import swept
@@ -82,6 +82,7 @@ class Plan(Part):
     images_needed: int | None = None  # reported a side, for a harmless checkpoint to pass with 80% power
     control_evaluations: int = 0  # at most
     generation_evaluations: int
+    base_evaluations: int = 0  # of the base of a fine-tune, on the same probes
     membership_evaluations: int
     seconds: float  # of the networks
     search_seconds: float  # item scores and duplicates
@@ -123,7 +124,9 @@ class Plan(Part):
             Line("membership: tail", f"TPR at 1% FPR {resolved} ({self.nonmembers_reported:,} non-members reported)"),
             Line(
                 "denoiser evaluations",
-                f"{self.generation_evaluations:,} for generations, {self.membership_evaluations:,} for membership, "
+                f"{self.generation_evaluations:,} for generations, "
+                + (f"{self.base_evaluations:,} for the base's, " if self.base_evaluations else "")
+                + f"{self.membership_evaluations:,} for membership, "
                 f"{self.control_evaluations:,} at most for its negative control",
             ),
             Line(
@@ -164,7 +167,10 @@ def plan(config: AuditConfig, *, images: int = IMAGES, machines: int = MACHINES)
         suspects = len(inputs.suspects) or members  # spent only where the set would count as used
         controlled += swept_per_image * (min(suspects, MOST) + min(sizes.membership, MOST))
     per_embedding = measure_encoders(inputs)
-    generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps)
+    asked = inputs.checkpoint.with_prompts([""]) if asked_by_text(config, inputs.checkpoint) else inputs.checkpoint
+    each = asked.evaluations(generation.guidance_scale)
+    generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps) * each
+    of_base = generated if any(one.config.role == "base" for one in inputs.references) else 0
     attacked = per_image * (members + sizes.membership)
     real = len(inputs.train.digests) + len(inputs.holdout.digests)
     embedded = real + generation.probes
@@ -200,8 +206,9 @@ def plan(config: AuditConfig, *, images: int = IMAGES, machines: int = MACHINES)
         images_needed=power.needed,
         control_evaluations=controlled,
         generation_evaluations=generated,
+        base_evaluations=of_base,
         membership_evaluations=attacked,
-        seconds=per_sample * (generated + attacked + controlled) + embedded * per_embedding,
+        seconds=per_sample * (generated + of_base + attacked + controlled) + embedded * per_embedding,
         search_seconds=real * generation.probes * rates.score + real**2 / 2 * rates.pair,
         memory_bytes=process + search_bytes(max(dims), generation.probes, real) + DECISION_BYTES * real + memorizer,
         memory_growth=growth_with_training(memorizer),

@@ -14,7 +14,7 @@ from auditor.data.prompts import read_prompts
 from auditor.errors import ConfigError
 from auditor.probes import draw_salt, root_seed
 from auditor.progress import Progress, Silent
-from auditor.prompts_config import PromptsConfig
+from auditor.ranking_config import RankingConfig
 from auditor.report.leaflet import write_leaflet
 from auditor.report.pages import Images, known_images
 from auditor.report.prompts import prompts_leaflet
@@ -35,7 +35,7 @@ def rank_prompts(
     run_dir: Path | str,
     *,
     controls: Given | None = None,
-    asked: PromptsConfig | None = None,
+    asked: RankingConfig | None = None,
     progress: Progress | None = None,
     images: Images | str = "full",
 ) -> PromptRanking:
@@ -59,7 +59,7 @@ def rank_prompts(
       ConfigError: Not a text-to-image checkpoint; no prompts, or empty ones only; more steps than training times.
       AuditError: See :mod:`auditor.errors`; nothing finished so far is lost.
     """
-    show, chosen, asked = progress or Silent(), known_images(images), asked or PromptsConfig()
+    show, chosen, asked = progress or Silent(), known_images(images), asked or RankingConfig()
     texts = texts_of(prompts, asked.column)
     against = None if controls is None else texts_of(controls, asked.column)
     scanned = scan(Path(checkpoint), allow_pickle=asked.allow_pickle)

@@ -35,7 +35,7 @@ from auditor.prompts.calibrate import calibrate
 from auditor.prompts.paths import walk
 from auditor.prompts.score import score_prompts
 from auditor.prompts.style import style_features
-from auditor.prompts_config import DetectorName, PromptsConfig
+from auditor.ranking_config import DetectorName, RankingConfig
 from auditor.stages.prompts import DETECTORS, setting_of
 from auditor.stats.delong import auc_interval
 from auditor.stats.intervals import clopper_pearson
@@ -44,7 +44,7 @@ from auditor.store.parts import Estimate
 
 ROOT = Path(__file__).parent.parent
 FIXTURE = ROOT / "fixtures" / "twemoji"
-ASKED = PromptsConfig(salt="reports")
+ASKED = RankingConfig(salt="reports")
 ORDER = get_args(DetectorName)
 CHEAP = ["magnitude", "consistency", "one_step"]  # measured on the untrained network too
 ALPHA, DEALINGS = 0.10, 400

@@ -86,6 +86,10 @@ class LoadedCheckpoint:
         told = self.denoiser.told(scale) if isinstance(self.denoiser, FluxDenoiser) else None
         return told or Guided(self.denoiser, self.null_class, scale)
 
+    def evaluations(self, scale: float | None) -> int:
+        """Network evaluations of one prediction under guidance: 2 where the null label is evaluated beside, else 1."""
+        return 2 if scale is not None and isinstance(self.guided(scale), Guided) else 1
+
 
 def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> LoadedCheckpoint:
     """The scanned checkpoint on the device, its weights checked, drawing no random number.

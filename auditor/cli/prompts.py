@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from auditor.cli.display import COLOURS, Terminal, printable
 from auditor.cli.options import default_run_directory
 from auditor.config import config_error
-from auditor.prompts_config import DetectorName, PromptsConfig
+from auditor.ranking_config import DetectorName, RankingConfig
 
 SHOWN = 20  # prompts in the terminal; the report has all
 
@@ -56,7 +56,7 @@ def prompts(
     if detectors:
         given["detectors"] = [name.strip() for text in detectors for name in text.split(",") if name.strip()]
     try:
-        asked = PromptsConfig.model_validate(given)
+        asked = RankingConfig.model_validate(given)
     except ValidationError as error:
         raise config_error(error, "options") from error
     default = default_run_directory(checkpoint)

@@ -120,9 +120,9 @@ class Made:
     key: dict[str, Any]  # what determined both, as plain values
 
     def describe(
-        self, config: GenerationConfig, salt: str, seed: str, prompting: Prompting | None = None
+        self, config: GenerationConfig, salt: str, seed: str, prompting: Prompting | None = None, each: int = 1
     ) -> Generation:
-        """The record's entry."""
+        """The record's entry; ``each`` is how many evaluations a prediction takes under guidance."""
         return Generation(
             sampler=config.sampler,
             steps=config.steps,
@@ -132,7 +132,7 @@ class Made:
             seed_pinned=config.salt is not None,
             salt=salt,
             root_seed=seed,
-            denoiser_evaluations=config.probes * SAMPLERS[config.sampler].evaluations(config.steps),
+            denoiser_evaluations=config.probes * SAMPLERS[config.sampler].evaluations(config.steps) * each,
             non_finite=self.generations.non_finite,
             deterministic=True,
             prompts=prompting,

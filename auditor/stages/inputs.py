@@ -178,7 +178,7 @@ def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> N
         expected = f"at most {len(schedule)}, the checkpoint's training times"
         raise ConfigError("generation.steps", steps, expected, "Take fewer steps.")
     read_ladder(checkpoint.denoiser, schedule.ladder(steps))
-    by_text = checkpoint.text is not None and (config.prompts.file or config.prompts.source != "empty")
+    by_text = asked_by_text(config, checkpoint)
     if config.generation.guidance_scale is not None:
         (checkpoint.with_prompts([""]) if by_text else checkpoint).guided(config.generation.guidance_scale)
     if config.prompts != PromptsConfig() and checkpoint.text is None:
@@ -191,6 +191,11 @@ def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> N
         if "clid" in config.membership.attacks and checkpoint.text is None:
             got, remedy = f"clid for a {checkpoint.info.pipeline}", "Leave clid out."
             raise ConfigError("membership.attacks", got, "clid for text-to-image checkpoints alone", remedy)
+
+
+def asked_by_text(config: AuditConfig, checkpoint: LoadedCheckpoint) -> bool:
+    """Whether generations are made under prompts."""
+    return checkpoint.text is not None and (config.prompts.file is not None or config.prompts.source != "empty")
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from auditor.checkpoint.load import LoadedCheckpoint
 from auditor.prompts.base import Detector
 from auditor.prompts.calibrate import Calibrated, calibrate
 from auditor.prompts.style import style_features
-from auditor.prompts_config import PromptsConfig
+from auditor.ranking_config import RankingConfig
 from auditor.stages.prompt_comparison import compare_lists
 from auditor.stages.prompts import Listed, Scores, write_masks
 from auditor.stats.power import competition_floor, holdout_for_floor
@@ -41,7 +41,7 @@ def assemble(
     scores: Scores,
     detectors: Sequence[Detector],
     left_out: Mapping[str, str],
-    asked: PromptsConfig,
+    asked: RankingConfig,
     seed: str,
 ) -> dict[str, Any]:
     """The parts of a :class:`auditor.store.prompts.PromptRanking` that scores decide."""
@@ -135,7 +135,7 @@ def notes(
     sides: Sides,
     comparison: Comparison,
     usable: int,
-    asked: PromptsConfig,
+    asked: RankingConfig,
     deciding: str,
     left_out: Mapping[str, str],
 ) -> list[str]:
@@ -186,7 +186,7 @@ def _of_power(n: int, controls: int, alpha: float, comparison: Comparison) -> li
 
 
 def illustrate(
-    ranking: PromptRanking, run: RunDirectory, loaded: LoadedCheckpoint, asked: PromptsConfig, seed: str, device: str
+    ranking: PromptRanking, run: RunDirectory, loaded: LoadedCheckpoint, asked: RankingConfig, seed: str, device: str
 ) -> PromptRanking:
     """The same ranking with masks of its first prompts, if bright endings were asked for and could be looked at."""
     if not any(one.name == "bright_ending" and one.unscored is None for one in ranking.detectors):

@@ -22,7 +22,7 @@ from auditor.prompts import bright_ending, entropy, magnitude, one_step, sharpne
 from auditor.prompts.base import DETECTORS, Detector
 from auditor.prompts.bright_ending import EndingMask
 from auditor.prompts.score import Setting, score_prompts
-from auditor.prompts_config import PromptsConfig
+from auditor.ranking_config import RankingConfig
 from auditor.store.digest import value_digest
 from auditor.store.prompts import PromptList
 from auditor.store.run_directory import RunDirectory
@@ -72,7 +72,7 @@ def describe_list(source: str, prompts: Sequence[str], listed: Sequence[Listed])
 
 
 def choose_detectors(
-    checkpoint: LoadedCheckpoint, denoiser: Denoiser, asked: PromptsConfig
+    checkpoint: LoadedCheckpoint, denoiser: Denoiser, asked: RankingConfig
 ) -> tuple[list[Detector], dict[str, str]]:
     """Detectors that this checkpoint allows, and why the others are left out."""
     left_out: dict[str, str] = {}
@@ -91,7 +91,7 @@ def score_list(
     checkpoint: LoadedCheckpoint,
     texts: Sequence[str],
     detectors: Sequence[Detector],
-    asked: PromptsConfig,
+    asked: RankingConfig,
     seed: str,
     device: str,
     show: Progress,
@@ -131,7 +131,7 @@ def score_list(
     )
 
 
-def setting_of(checkpoint: LoadedCheckpoint, asked: PromptsConfig, seed: str, device: str) -> Setting:
+def setting_of(checkpoint: LoadedCheckpoint, asked: RankingConfig, seed: str, device: str) -> Setting:
     """Noises, steps and guidance, and the way from model space to pixels."""
     noise = probe_noise(seed, "prompts", range(asked.noises), checkpoint.denoiser.sample_shape).to(device)
 
@@ -146,7 +146,7 @@ def write_masks(
     run: RunDirectory,
     checkpoint: LoadedCheckpoint,
     texts: Sequence[str],
-    asked: PromptsConfig,
+    asked: RankingConfig,
     seed: str,
     device: str,
 ) -> list[str]:

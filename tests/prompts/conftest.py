@@ -74,10 +74,10 @@ def scores(
     checkpoint: LoadedCheckpoint, texts: list[str], names: list[str], how: Setting | None = None
 ) -> dict[str, np.ndarray]:
     """Float64[P] by detector."""
-    from auditor.prompts_config import PromptsConfig
+    from auditor.ranking_config import RankingConfig
 
     how = how or setting()
-    pixels = setting_of(checkpoint, PromptsConfig(), "tests", "cpu").to_pixels
+    pixels = setting_of(checkpoint, RankingConfig(), "tests", "cpu").to_pixels
     how = Setting(how.noise, how.steps, how.guidance_scale, how.batch_size, pixels)
     detectors = [DETECTORS[name] for name in names]
     parts = list(score_prompts(bind(checkpoint, texts), range(len(texts)), len(texts), detectors, how))

@@ -14,14 +14,14 @@ from diffusers import UNet2DConditionModel
 import auditor
 from auditor.cli.main import main
 from auditor.errors import EXIT_USAGE, ConfigError
-from auditor.prompts_config import PromptsConfig
+from auditor.ranking_config import RankingConfig
 from auditor.report.prompts import prompts_sentence
 from auditor.stats.delong import auc_interval
 from auditor.store.prompts import PromptRanking
 from tests.prompts.conftest import Captions
 from tests.text_pipelines import PROMPTS, save_sd3
 
-QUICK = PromptsConfig(detectors=["magnitude"], noises=2, salt="tests")
+QUICK = RankingConfig(detectors=["magnitude"], noises=2, salt="tests")
 
 
 def checkpoint(fixtures: Path) -> Path:
@@ -194,12 +194,12 @@ def test_bright_endings_come_with_their_masks(fixtures: Path, captions: Captions
 
 def test_a_family_without_maps_runs_what_it_can(tmp_path: Path) -> None:
     sd3 = save_sd3(tmp_path / "sd3")
-    asked = PromptsConfig(detectors=["entropy", "magnitude", "sharpness"], noises=2, steps=2, salt="tests")
+    asked = RankingConfig(detectors=["entropy", "magnitude", "sharpness"], noises=2, steps=2, salt="tests")
     ranking = auditor.rank_prompts(sd3, PROMPTS, tmp_path / "run", asked=asked)
     assert ranking.deciding == "magnitude" and all(one.scores["sharpness"].score > 0 for one in ranking.prompts)
     assert "entropy could not be run, so magnitude decides." in ranking.notes
     with pytest.raises(ConfigError, match="does not lay its attention to text open"):
-        auditor.rank_prompts(sd3, PROMPTS, tmp_path / "none", asked=PromptsConfig(detectors=["entropy"]))
+        auditor.rank_prompts(sd3, PROMPTS, tmp_path / "none", asked=RankingConfig(detectors=["entropy"]))
 
 
 def test_an_unconditional_checkpoint_is_refused(fixtures: Path, tmp_path: Path) -> None:

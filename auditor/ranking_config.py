@@ -14,7 +14,7 @@ DetectorName = Literal[
 ]  # fmt: skip
 
 
-class PromptsConfig(Section):
+class RankingConfig(Section):
     """The first detector decides which prompts are called; the others are reported beside it."""
 
     detectors: Annotated[list[DetectorName], Field(min_length=1)] = [
@@ -33,7 +33,7 @@ class PromptsConfig(Section):
     salt: str | None = None  # pin the noises; None = drawn secretly and recorded afterwards
 
     @model_validator(mode="after")
-    def _check(self) -> PromptsConfig:
+    def _check(self) -> RankingConfig:
         twice = sorted({name for name in self.detectors if self.detectors.count(name) > 1})
         if twice:
             raise ValueError(f"detectors lists {twice[0]!r} twice")
