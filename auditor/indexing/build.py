@@ -124,7 +124,8 @@ def add_to_index(
     geometry = Geometry(shape.channels, shape.height, shape.width, shape.resize)
     opened = open_source(at(source), geometry, id_column=id_column, image_column=image_column, workers=workers)
     last = manifest.sources[-1]
-    resumed = len(manifest.sources) > 1 and (last.path, last.files) == (opened.path, opened.files_digest())
+    begun = (last.path, last.files, last.id_column, last.image_column)
+    resumed = len(manifest.sources) > 1 and begun == (opened.path, opened.files_digest(), id_column, image_column)
     number = len(manifest.sources) - (1 if resumed else 0)
     ids = fresh_ids(folder, manifest, number, opened)
     if not resumed:
@@ -188,6 +189,8 @@ def summary(manifest: Manifest, sources: int) -> dict[str, object]:
         plain[f"source {number + 1}" if number else "source"] = {
             "path": source.path,
             "files": source.files,
+            "id_column": source.id_column,
+            "image_column": source.image_column,
             "partition_size": source.portions[0].count,
             "ids": value_digest([portion.ids for portion in source.portions]),
         }

@@ -108,7 +108,10 @@ def entries_of(folder: Path, manifest: Manifest, sources: Sequence[SourcePlan]) 
         for portion in source.portions:
             entry = read_entry(place(folder, portion), manifest.key(source, portion))
             if entry is None:
-                got, remedy = f"partition {portion.name} missing or damaged", "Give `auditor index build` again."
+                got = f"partition {portion.name} missing or damaged"
+                remedy = (
+                    f"Give the `auditor index` command (build, add, merge) that began it from {source.path}, again."
+                )
                 raise ConfigError(f"index {folder}", got, "a complete index", remedy)
             yield portion, entry
 

@@ -13,6 +13,8 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
@@ -144,6 +146,21 @@ def test_another_index_or_other_files_are_not_overwritten(build: Build, pictures
     for inside in (pictures, pictures / "deep" / "index"):
         with pytest.raises(ConfigError, match="expected a folder outside the images"):
             build(pictures, inside)
+
+
+def test_an_index_does_not_go_on_with_another_column(build: Build, tmp_path: Path) -> None:
+    """Two image columns under the same ids: a half-made index of one would be filled up from the other."""
+    files = [sorted(write_pictures(tmp_path / name, 20, seed=seed).glob("*.png")) for seed, name in enumerate("ab")]
+    shown, other = ([file.read_bytes() for file in side] for side in files)
+    pq.write_table(
+        pa.table({"id": [f"{n:04d}" for n in range(20)], "shown": shown, "other": other}), tmp_path / "t.parquet"
+    )
+    whole = build(tmp_path / "t.parquet", tmp_path / "index", id_column="id", image_column="shown")
+    shutil.rmtree(tmp_path / "index" / "partitions" / "00001")
+    with pytest.raises(ConfigError, match="image_column: 'shown' -> 'other'; expected the source and options"):
+        build(tmp_path / "t.parquet", tmp_path / "index", id_column="id", image_column="other")
+    again = build(tmp_path / "t.parquet", tmp_path / "index", id_column="id", image_column="shown")
+    assert again.digest == whole.digest
 
 
 def test_a_source_that_changes_under_the_workers_is_an_error(build: Build, tmp_path: Path) -> None:
