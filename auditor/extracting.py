@@ -24,7 +24,8 @@ from auditor.stages.contestants import Contestants, gather
 from auditor.stages.embed import embed_images, named
 from auditor.stages.environment import environment
 from auditor.stages.extraction import Answers, AttackPlan, plan_attacks, read_named, run_attacks
-from auditor.stages.extraction_record import attack_results, illustrate, notes_of, records_of
+from auditor.stages.extraction_conditions import attacks_by_caption
+from auditor.stages.extraction_record import attack_results, illustrate, notes_of, prompt_notes, records_of
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stats.power import competition_floor
 from auditor.store.digest import value_digest
@@ -73,6 +74,7 @@ def extract(
         torch.set_num_threads(config.threads)
     inputs = open_inputs(config)
     wanted, plans = read_named(inputs, ids), plan_attacks(inputs.checkpoint, asked, config.generation)
+    captioned = attacks_by_caption(inputs, wanted, config.generation.guidance_scale)
     specification = specification_of(config, inputs, asked, wanted)
     run = RunDirectory.open(Path(run_dir), specification, config.generation.salt or draw_salt())
     seed = root_seed(run.salt, inputs.scan.digest)
@@ -80,7 +82,7 @@ def extract(
     name = next(iter(named(inputs.encoders)))
     train = embed_images(run, f"{name}/train", inputs.train, inputs.encoders[0], show)
     holdout = embed_images(run, f"{name}/holdout", inputs.holdout, inputs.encoders[0], show)
-    contestants = gather(inputs, train, holdout, wanted, asked.holdout, seed)
+    contestants = gather(inputs, train, holdout, wanted, asked.holdout, seed, captioned=captioned)
     answers = run_attacks(run, inputs, contestants, plans, asked, config.generation, seed, show)
     found = assemble(run, inputs, config, asked, wanted, contestants, plans, answers, value_digest(specification))
     write_json(run.path / FILE, found.model_dump(mode="json"))
@@ -136,6 +138,7 @@ def assemble(
         encoder=EncoderInfo(**asdict(inputs.encoders[0].spec)),
         resolving=contestants.resolving,
         threshold=contestants.threshold,
+        by_caption=contestants.captioned,
         seed_pinned=config.generation.salt is not None,
         salt=run.salt,
         alpha=alpha,
@@ -146,7 +149,7 @@ def assemble(
         lower_bound=bound_of(outcome, contestants, level),
         attacks=attack_results(plans, outcome, margin, contestants, answers, asked.draws, level),
         records=illustrate(run.path, inputs, contestants, plans, answers, records),
-        notes=notes_of(contestants, len(wanted), alpha, len(plans)),
+        notes=[*notes_of(contestants, len(wanted), alpha, len(plans)), *prompt_notes(inputs, contestants.captioned)],
     )
 
 

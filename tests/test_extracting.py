@@ -14,7 +14,7 @@ from auditor.cli.main import main
 from auditor.errors import ConfigError
 from auditor.stages.extraction import attack_block
 from auditor.store.extraction import Extraction
-from tests.micro import micro_config, write_micro_inputs
+from tests.micro import micro_config, write_micro_inputs, write_picture
 
 
 def attack(fixtures: Path, name: str, ids: list[str], run_dir: Path, **asked: object) -> Extraction:
@@ -106,8 +106,6 @@ def test_a_record_named_twice_or_repeated_in_the_set_counts_once(folder: Path, t
         copyfile(tmp_path / "set" / original, tmp_path / "set" / copy)
     holdout = sorted((tmp_path / "set" / "holdout").glob("*.png"))
     for number in range(4_000 - len(holdout)):  # one of so many may stand in both sets
-        from tests.micro import write_picture
-
         write_picture(tmp_path / "set" / "holdout" / f"more-{number:04d}.png", np.random.default_rng(number + 10))
     ids = ["train-0003", "train-zz", "train-0003", "train-0010", "train-0020"]
     found = micro(tmp_path / "set", tmp_path / "run", ids)
@@ -116,6 +114,19 @@ def test_a_record_named_twice_or_repeated_in_the_set_counts_once(folder: Path, t
     assert by_id["train-0003"].also == ["train-zz"] and by_id["train-0003"].times_in_set == 2
     assert by_id["train-0010"].verdict == "untestable" and by_id["train-0020"].times_in_set == 1
     assert any("cannot be tested" in note for note in found.notes)
+
+
+def test_records_that_all_stand_in_the_held_out_set_too_are_untestable(folder: Path, tmp_path: Path) -> None:
+    from shutil import copyfile, copytree
+
+    copytree(folder, tmp_path / "set")
+    copyfile(tmp_path / "set" / "train" / "train-0003.png", tmp_path / "set" / "holdout" / "holdout-zz.png")
+    for number in range(3_900):  # one of so many may stand in both sets
+        write_picture(tmp_path / "set" / "holdout" / f"more-{number:04d}.png", np.random.default_rng(number + 10))
+    found = micro(tmp_path / "set", tmp_path / "run", ["train-0003"])
+    assert [record.verdict for record in found.records] == ["untestable"] and found.extracted == 0
+    assert found.lower_bound.unscored == "no record can compete"
+    assert "None of the named records can be tested" in (tmp_path / "run" / "extract.md").read_text()
 
 
 def test_nan_answers_count_as_none(folder: Path, tmp_path: Path) -> None:

@@ -38,9 +38,10 @@ def extract(
     """Attack training records of TARGET by name: an audit.toml, or a checkpoint folder with --train and --holdout.
 
     Each is regenerated from partly noised versions of itself and filled in under masks, and so are held-out images of
-    the same difficulty: a record that free probes never reach is still tested, and one that comes back as any image
-    does is not called. Writes extract.json, extract.html and extract.md into the run directory; killed and started
-    again with the same command, it goes on where it was. Ends with 0 whatever it finds.
+    the same difficulty; of a text-to-image checkpoint each under its own caption. A record that free probes never reach
+    is still tested, and one that comes back as any image does is not called. Writes extract.json, extract.html and
+    extract.md into the run directory; killed and started again with the same command, it goes on where it was. Ends
+    with 0 whatever it finds.
 
     \b
     auditor extract audit.toml --ids names.txt

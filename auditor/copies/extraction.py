@@ -87,14 +87,14 @@ def match(records: NDArray[np.float64], candidates: NDArray[np.float64], count: 
     Args:
       records: Float64[n D] measures of difficulty that know no labels and no model.
       candidates: Float64[M D] the same of held-out images; distances are in units of their interquartile ranges.
-      count: Wanted over all records; all candidates are dealt if there are no more.
+      count: Wanted over all records; all candidates are dealt if there are no more, none if there are no records.
     """
     low, middle, high = np.quantile(candidates, [0.25, 0.5, 0.75], axis=0)
     scale = np.where(high > low, high - low, 1.0)
     ours, theirs = (records - middle) / scale, (candidates - middle) / scale
     free = np.ones(len(candidates), np.bool_)
     dealt: list[list[int]] = [[] for _ in records]
-    for turn in range(min(count, len(candidates))):
+    for turn in range(min(count, len(candidates)) if len(records) else 0):
         record = turn % len(records)
         gap = np.abs(theirs - ours[record]).sum(axis=1)
         gap[~free] = np.inf

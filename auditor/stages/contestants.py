@@ -17,6 +17,7 @@ from auditor.probes import choose
 from auditor.search.exact import nearest_neighbours, pairs_above
 from auditor.search.rows import Rows
 from auditor.stages.embed import Vectors
+from auditor.stages.extraction_conditions import stated_captions
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.pool import digests_of, plant_in, rows_of
 
@@ -38,6 +39,7 @@ class Contestants:
     matched: list[NDArray[np.int64]]  # per record, rows of ``holdout``
     threshold: float
     resolving: bool
+    captioned: bool = False  # every one states a caption, and is attacked under it
 
     @property
     def ids(self) -> list[str]:
@@ -45,7 +47,16 @@ class Contestants:
         return [*self.records, *self.holdout]
 
 
-def gather(inputs: Inputs, train: Rows, holdout: Rows, named: Sequence[str], wanted: int, seed: str) -> Contestants:
+def gather(
+    inputs: Inputs,
+    train: Rows,
+    holdout: Rows,
+    named: Sequence[str],
+    wanted: int,
+    seed: str,
+    *,
+    captioned: bool = False,
+) -> Contestants:
     """The contestants, chosen by what the images are and never by what the checkpoint makes of them.
 
     Args:
@@ -53,9 +64,10 @@ def gather(inputs: Inputs, train: Rows, holdout: Rows, named: Sequence[str], wan
       train, holdout: Its embeddings of both sets, Float32[N D] and Float32[M D], in the order of ids.
       named: Training ids, each once.
       wanted: Held-out images asked for.
+      captioned: Whether all images are attacked under their captions: held-out images without one do not compete.
 
     Raises:
-      ConfigError: Fewer than 20 held-out images are no near-duplicate of a training image.
+      ConfigError: Fewer than 20 held-out images are no near-duplicate of a training image (and have a caption).
     """
     threshold = duplicate_threshold(inputs, train, holdout, seed)
     rows = rows_of(inputs.train, named)
@@ -68,8 +80,12 @@ def gather(inputs: Inputs, train: Rows, holdout: Rows, named: Sequence[str], wan
     untestable = [name for name, mixed in zip(named, held_out_too, strict=True) if mixed and name in also]
     records = [name for name in also if name not in set(untestable)]
     held = candidates(inputs.holdout, train, holdout, threshold, max(CANDIDATES * wanted, 1_000), seed)
+    if captioned:
+        texts = stated_captions(inputs.holdout, held)
+        held = [name for name in held if name in texts]
     if len(held) < LEAST_HELD_OUT:
-        expected = f"at least {LEAST_HELD_OUT} that are no near-duplicate of a training image"
+        also_said = ", with captions as the records have" if captioned else ""
+        expected = f"at least {LEAST_HELD_OUT} that are no near-duplicate of a training image{also_said}"
         raise ConfigError("held-out images", f"{len(held)}", expected, "Give more, of the same origin.")
     ours = _other(np.ascontiguousarray(train[rows_of(inputs.train, records)]), train, holdout, threshold)
     theirs = _other(np.ascontiguousarray(holdout[rows_of(inputs.holdout, held)]), train, holdout, threshold)
@@ -86,6 +102,7 @@ def gather(inputs: Inputs, train: Rows, holdout: Rows, named: Sequence[str], wan
         matched=[np.array([place[int(row)] for row in rows], np.int64) for rows in matched],
         threshold=threshold,
         resolving=bool(threshold >= np.quantile(theirs, 0.99)),
+        captioned=captioned,
     )
 
 

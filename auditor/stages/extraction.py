@@ -24,9 +24,8 @@ from auditor.extraction_config import ExtractionConfig
 from auditor.probes import probe_noise
 from auditor.progress import Progress
 from auditor.stages.contestants import Contestants
-from auditor.stages.generate import conditions_of
+from auditor.stages.extraction_conditions import all_classes_stated, conditioned
 from auditor.stages.inputs import Images, Inputs
-from auditor.stages.memorizer import class_labels
 from auditor.store.run_directory import RunDirectory
 
 
@@ -106,8 +105,7 @@ def run_attacks(
 ) -> Answers:
     """Every attack on every contestant. An answer depends on the image, the attack and the draw alone."""
     sides = ((inputs.train, contestants.records), (inputs.holdout, contestants.holdout))
-    labels = [class_labels(images, ids, inputs.checkpoint.num_classes) for images, ids in sides if ids]
-    stated = len(labels) > 0 and all(label is not None for label in labels)
+    stated = contestants.captioned or all_classes_stated(inputs.checkpoint, sides)
     size = max(1, generation.batch_size // asked.draws)
     found: list[list[dict[str, NDArray[Any]]]] = []
     with show.stage(f"attack {len(contestants.ids)} images", len(plans) * len(contestants.ids), "image") as meter:
@@ -119,7 +117,7 @@ def run_attacks(
                     key = {
                         "checkpoint": inputs.scan.digest, "set": images.info.digest, "ids": names, "seed": seed,
                         "attack": plan.name, "ladder": plan.ladder, "asked": asked.model_dump(mode="json"),
-                        "generation": generation.model_dump(mode="json"), "labels": stated,
+                        "generation": generation.model_dump(mode="json"), "stated": stated,
                         "encoder": asdict(inputs.encoders[0].spec),
                     }  # fmt: skip
                     stage = f"extract/{plan.name.replace(' ', '-')}/{inputs.name_of(images)}/{start // size:05d}"
@@ -131,7 +129,9 @@ def run_attacks(
                     meter(len(names))
             found.append(parts)
     return Answers(
-        similarity=np.stack([np.concatenate([part["similarity"] for part in parts]) for parts in found]),
+        similarity=np.stack(
+            [np.concatenate([np.empty(0), *(part["similarity"] for part in parts)]) for parts in found]
+        ),
         parts=[[part["pixels"] for part in parts] for parts in found],
         failed=np.array([sum(int(part["failed"].sum()) for part in parts) for parts in found]),
     )
@@ -148,21 +148,21 @@ def attack_block(
     *,
     labelled: bool,
 ) -> dict[str, NDArray[Any]]:
-    """The nearest of some draws to each image: its similarity, its pixels, and how many draws gave no image."""
+    """The nearest of some draws to each image: its similarity, its pixels, and how many draws gave no image.
+
+    Args:
+      labelled: Whether every contestant states its class, or its caption.
+    """
     checkpoint, encoder = inputs.checkpoint, inputs.encoders[0]
-    denoiser = checkpoint.denoiser
-    if generation.guidance_scale is not None:
-        denoiser = checkpoint.guided(generation.guidance_scale)
+    denoiser, condition = conditioned(
+        checkpoint, images, names, asked.draws, generation.guidance_scale, stated=labelled
+    )
     truth = pixels_of(images.source, names)
     repeated = np.repeat(truth, asked.draws, axis=0)
     x0 = checkpoint.codec.to_model(repeated)
     noise = torch.cat(
         [probe_noise(seed, f"{plan.name}/{name}", range(asked.draws), denoiser.sample_shape) for name in names]
     ).to(x0.device)
-    labels = class_labels(images, names, checkpoint.num_classes) if labelled else None
-    condition = conditions_of(range(len(x0)), checkpoint.num_classes)
-    if labels is not None:
-        condition = labels.repeat_interleave(asked.draws)
     condition = None if condition is None else condition.to(x0.device)
     answer = answer_of(denoiser, plan, asked, generation, x0, noise, condition)
     finite = torch.isfinite(answer).flatten(1).all(dim=1)

@@ -175,6 +175,15 @@ def notes_of(contestants: Contestants, named: int, alpha: float, attacks: int) -
     return notes
 
 
+def prompt_notes(inputs: Inputs, captioned: bool) -> list[str]:
+    """What a text-to-image checkpoint was asked for."""
+    if inputs.checkpoint.text is None:
+        return []
+    if captioned:
+        return ["Every image, record or held out, was attacked under its own caption."]
+    return ["Every image was attacked under the empty prompt, since not every named record has a caption."]
+
+
 def illustrate(
     run: Path,
     inputs: Inputs,

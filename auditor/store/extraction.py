@@ -73,6 +73,7 @@ class Extraction(Part):
     encoder: EncoderInfo
     resolving: bool
     threshold: float  # similarity of duplicates
+    by_caption: bool = False  # every image was attacked under its own caption
     seed_pinned: bool
     salt: str
     alpha: float
