@@ -20,7 +20,7 @@ ASSUMPTION = (
     "How many chance coincidences to expect is read off the generations themselves, at the distances of the nearest 3% "
     "and 30% of all pairs, and carried down to small distances by the power law that holds between them. This errs on "
     "the safe side where generations are spread smoothly; it cannot tell memorization from another reason to bunch at "
-    "one point."
+    "one point. Of generations made under one prompt the first alone is compared: they are alike for what was asked."
 )
 HEADER = ("Measure", "Pictures", "Generations in them", "On a training image", "Radius", "By chance", "Found from")
 PUBLISHED = "cliques of 10 within 0.15, as published for one model and one set of prompts; uncalibrated"

@@ -29,7 +29,7 @@ from auditor.store.cliques import Clique, CliqueSearch
 from auditor.store.run_directory import RunDirectory
 
 SHOWN = 24  # pictures listed, each with some of its generations
-VERSION = 1  # of what is stored below; raise it with the search
+VERSION = 2  # of what is stored below; raise it with the search
 
 
 def measure_cliques(
@@ -45,7 +45,7 @@ def measure_cliques(
     """Coincidences of the audit's generations, found without a look at the training set and then held against it."""
     vectors = {each.name: each.generations for each in everything}
     specs = {each.name: asdict(each.encoder.spec) for each in everything}
-    alone = inputs.given.alone if inputs.given else None
+    alone = independent(inputs, made.generations)
     found = coincidences(run, made.generations, made.key, vectors, specs, show, alone)
     place = next((at for at, search in enumerate(searches) if search.competition.resolving), 0)
     nearest, threshold = everything[place], searches[place].competition.duplicate_threshold
@@ -62,6 +62,19 @@ def measure_cliques(
     ]
     shown = [describe(one, made.generations) for one in checked]
     return illustrate(run.path, shown, made.generations, inputs)
+
+
+def independent(inputs: Inputs, generations: Generations) -> NDArray[np.bool_] | None:
+    """Bool[G], the generations that nothing but noise and chance ties to each other; None = all.
+
+    Generations of one prompt are alike for what they were asked for, so of each prompt the first one counts.
+    """
+    if inputs.given:
+        return inputs.given.alone
+    if inputs.prompts is None:
+        return None
+    first = np.unique(inputs.prompts.of_probes(generations.probe), return_index=True)[1]
+    return np.isin(np.arange(len(generations.probe)), first)
 
 
 def coincidences(

@@ -146,3 +146,12 @@ def test_a_picture_of_thousands_is_joined_from_cliques_of_bounded_size() -> None
     cliques = find_cliques(cloud, 0.05, 5)
     assert [len(members) for members in cliques] == [2_048, 953]  # with the point that they repeat
     assert [len(members) for members in join_cliques(cloud, cliques, 0.1)] == [3_001]
+
+
+def test_generations_of_one_prompt_are_not_independent_of_each_other() -> None:
+    """Nothing is learnt by heart, yet what one prompt is answered with bunches: one generation a prompt is compared."""
+    rng = np.random.default_rng(0)
+    asked = np.repeat(rng.standard_normal((100, 32)), 10, axis=0)
+    answered = Cloud([(asked + 0.3 * rng.standard_normal(asked.shape)).astype(np.float32)])
+    assert (search(answered)[0] or 0) > 10
+    assert search(answered.take(np.arange(0, len(answered), 10)))[0] == 0

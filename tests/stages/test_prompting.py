@@ -18,6 +18,7 @@ from auditor.errors import ConfigError
 from auditor.stages.inputs import open_inputs
 from auditor.stages.membership.scores import conditioned
 from auditor.stages.prompt_list import joined
+from auditor.stages.rewording import reworded
 from auditor.store.record import Record
 from tests.micro import write_micro_inputs
 from tests.text_pipelines import save_sd
@@ -55,6 +56,13 @@ def config(folder: Path, **changes: dict[str, object]) -> AuditConfig:
 @pytest.fixture(scope="module")
 def audited(folder: Path) -> Record:
     return auditor.run(config(folder), folder / "run")
+
+
+def test_cliques_are_looked_for_among_generations_of_different_prompts(audited: Record) -> None:
+    """Two generations of one prompt are alike for what they were asked for, not only for what was learnt by heart."""
+    prompting = audited.generation.prompts
+    assert prompting is not None and audited.generation.probes > prompting.prompts and audited.cliques
+    assert {one.generations + one.flat for one in audited.cliques} == {prompting.prompts}
 
 
 def test_prompts_are_captions_of_both_sets_in_proportion(audited: Record) -> None:
@@ -145,3 +153,22 @@ def test_members_are_scored_under_their_own_captions(folder: Path) -> None:
     assert none is None
     empty = predict(unlabelled, x_t, t).eps
     assert not torch.allclose(predict(denoiser, x_t, t, condition).eps, empty, atol=1e-4)
+
+
+@pytest.mark.parametrize("text", ["red apple", "a a b", "flag: chile and peru", "one", "same same"])
+def test_rewording_keeps_or_drops_words_by_the_text_alone(text: str) -> None:
+    (shuffled,), (dropped,) = reworded([text], "shuffle", "s"), reworded([text], "drop", "s")
+    assert sorted(shuffled.split()) == sorted(text.split())
+    assert len(dropped.split()) == max(1, len(text.split()) - 1)
+    assert reworded(["other", text], "shuffle", "s")[1] == shuffled
+    assert reworded([text], "no", "s") == [text]
+    if len(set(text.split())) > 1:
+        assert shuffled != text
+
+
+def test_reworded_captions_are_other_prompts_of_the_same_number(folder: Path, tmp_path: Path, audited: Record) -> None:
+    record = auditor.run(config(folder, prompts={"seeds": 2, "reword": "shuffle"}), tmp_path / "run")
+    ours, theirs = record.generation.prompts, audited.generation.prompts
+    assert ours is not None and theirs is not None and ours.reworded == "shuffle"
+    assert ours.digest != theirs.digest and ours.prompts == theirs.prompts
+    assert (ours.from_training, ours.from_holdout) == (theirs.from_training, theirs.from_holdout)
