@@ -66,6 +66,7 @@ class PromptsConfig(Section):
 
     source: Literal["captions", "training", "empty"] = "captions"  # training: a worst case, no evidence by competition
     file: Path | None = None  # these prompts instead, one a line
+    reword: Literal["no", "shuffle", "drop"] = "no"  # the words of each in random order, or one of them left out
     seeds: Count = 4  # probes per prompt
 
     @model_validator(mode="after")

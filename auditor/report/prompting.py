@@ -25,7 +25,8 @@ def asked_sentence(asked: Prompting) -> str:
         "file": f"{each}, as given.",
         "empty": "Nothing: the empty prompt.",
     }
-    return said[asked.source]
+    changed = {"no": "", "shuffle": " The words of each in random order.", "drop": " One word of each left out."}
+    return said[asked.source] + changed[asked.reworded]
 
 
 def prompts_sentence(c: Competition) -> str:

@@ -16,6 +16,7 @@ from auditor.errors import ConfigError
 from auditor.probes import choose
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.prompt_list import Prompts, joined, listed
+from auditor.stages.rewording import reworded
 from auditor.store.digest import value_digest
 from auditor.store.prompting import CopiedPrompt, Prompting
 from auditor.store.record import Check
@@ -49,8 +50,10 @@ def prompted(inputs: Inputs, run: RunDirectory, config: AuditConfig, seed: str) 
 
     def compute() -> dict[str, list[str]]:
         if asked.file:
-            return {"file": choose(seed, "prompts", listed(asked.file), most_prompts(config))}
-        return draw_captions(inputs, asked.source == "training", most_prompts(config), seed)
+            drawn = {"file": choose(seed, "prompts", listed(asked.file), most_prompts(config))}
+        else:
+            drawn = draw_captions(inputs, asked.source == "training", most_prompts(config), seed)
+        return {name: reworded(texts, asked.reword, seed) for name, texts in drawn.items()}
 
     return replace(inputs, prompts=joined(run.value("inputs/prompts", key, compute)))
 
@@ -64,7 +67,8 @@ def describe_prompts(config: AuditConfig) -> dict[str, object]:
     """What determines the prompts, as plain values."""
     file = config.prompts.file
     given = value_digest(listed(file)) if file else None
-    return {"source": config.prompts.source, "seeds": config.prompts.seeds, "file": given}
+    asked: dict[str, object] = {"source": config.prompts.source, "seeds": config.prompts.seeds, "file": given}
+    return asked if config.prompts.reword == "no" else asked | {"reword": config.prompts.reword}
 
 
 def draw_captions(inputs: Inputs, training_alone: bool, count: int, seed: str) -> dict[str, list[str]]:
@@ -155,6 +159,7 @@ def prompting(config: AuditConfig, inputs: Inputs) -> Prompting | None:
         return None
     return Prompting(
         source="file" if config.prompts.file else config.prompts.source,
+        reworded=config.prompts.reword,
         prompts=len(prompts.texts),
         from_training=len(prompts.from_training),
         from_holdout=len(prompts.from_holdout),

@@ -14,6 +14,7 @@ class Prompting(Part):
     """What was asked for."""
 
     source: PromptSource  # captions: of either set, drawn label-blind; training: of training images alone
+    reworded: Literal["no", "shuffle", "drop"] = "no"  # whether words were put in another order, or one left out
     prompts: int  # distinct
     from_training: int  # of them captions of training images
     from_holdout: int  # of held-out images; one may be both

@@ -15,11 +15,14 @@ from auditor.config import AuditConfig, validate
 from auditor.diffusion.denoiser import predict
 from auditor.diffusion.sweep import samples_of
 from auditor.errors import ConfigError
+from auditor.report.lookup import not_shown
 from auditor.stages.inputs import open_inputs
 from auditor.stages.membership.scores import conditioned
 from auditor.stages.prompt_list import joined
 from auditor.stages.rewording import reworded
+from auditor.stats.power import zero_hit_bound
 from auditor.store.record import Record
+from auditor.store.wording import percent
 from tests.micro import write_micro_inputs
 from tests.text_pipelines import save_sd
 
@@ -63,6 +66,20 @@ def test_cliques_are_looked_for_among_generations_of_different_prompts(audited: 
     prompting = audited.generation.prompts
     assert prompting is not None and audited.generation.probes > prompting.prompts and audited.cliques
     assert {one.generations + one.flat for one in audited.cliques} == {prompting.prompts}
+
+
+def test_a_lookup_counts_prompts_and_not_their_generations(audited: Record, folder: Path) -> None:
+    prompting = audited.generation.prompts
+    assert prompting is not None
+    found = auditor.lookup(folder / "run", ["nobody"])
+    assert (found.probes, found.trials, found.asked_for) == (64, prompting.prompts, "captions")
+    bound = percent(zero_hit_bound(prompting.prompts))
+    assert any(
+        f"{prompting.prompts} independent trials" in one and f"up to {bound} of" in one for one in not_shown(found)
+    )
+    worst = found.model_copy(update={"asked_for": "training"})
+    assert any("a small p-value is no sign" in one for one in not_shown(worst))
+    assert not any("a small p-value is no sign" in one for one in not_shown(found))
 
 
 def test_prompts_are_captions_of_both_sets_in_proportion(audited: Record) -> None:
