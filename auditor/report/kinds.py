@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,21 +56,26 @@ def label(item: CopyEvidence) -> str:
         return "resemblance"
     if item.covered is None or item.kind in ("exact", "template", "blend"):
         return WORDS[item.kind]
-    return f"{WORDS[item.kind]}, {percent(item.covered)} of it"
+    return f"{WORDS[item.kind]}, {percent(round(item.covered, 2))} of it"
 
 
 def examples(competition: Competition) -> list[Example]:
-    """The strongest copy of each kind that was called, and of templates also a suspect one; none if all are near."""
+    """The strongest copy of each kind that was called, and of templates also a suspect one; none if all are near.
+
+    Crops, parts and blends are shown as the closer look found them, with the mask or the other picture.
+    """
+    looked_at = [item for search in competition.closer for item in search.evidence if item.certified]
     found: dict[str, Example] = {}
+    for part in looked_at:
+        if part.kind not in WHOLE:
+            found.setdefault(part.kind, _example(part))
     for item in competition.evidence:
         if item.kind and (item.tier != "suspect" or item.kind == "template"):
             said = f"{'suspect, ' if item.tier == 'suspect' else ''}similarity {item.similarity:.4f}"
             one = Example(WORDS[item.kind], item.id, item.probe, said, item.image, item.generation_image)
             found.setdefault(item.kind, one)
-    for search in competition.closer:
-        for part in search.evidence:
-            if part.certified and part.kind not in found:
-                found[part.kind] = _example(part)
+    for part in looked_at:
+        found.setdefault(part.kind, _example(part))
     return [found[kind] for kind in WORDS if kind in found] if set(found) != {"near"} else []
 
 
@@ -97,17 +103,21 @@ def statement(item: KindEvidence) -> str:
     """One piece of evidence in words."""
     if item.beside is not None:
         other = "" if item.beside_training else "the held-out image "
-        return f"blended with {other}{item.beside}; the two explain {percent(item.explained or 0.0)} of it"
+        return f"blended with {other}{item.beside}; the two explain {percent(round(item.explained or 0.0, 3))} of it"
     scale = item.scale or 1.0
     size = f", enlarged {scale:g} times" if scale > 1 else f", reduced to {percent(scale)}" if scale < 1 else ""
     turned = ", mirrored" if item.mirrored else ""
-    return f"{percent(item.covered or 0.0)} of the generation repeats it{size}{turned}"
+    return f"{percent(round(item.covered or 0.0, 2))} of the generation repeats it{size}{turned}"
 
 
 def shown(search: KindSearch) -> list[KindEvidence]:
-    """What is shown with pictures: certified items only, what no whole copy shows first, then the strongest."""
-    certified = [item for item in search.evidence if item.certified]
-    return sorted(certified, key=lambda item: item.kind in WHOLE)[:SHOWN]
+    """What is shown with pictures: certified items only, kinds in turn, those that whole copies show already last."""
+    certified, seen = [item for item in search.evidence if item.certified], Counter[CopyKind]()
+    turn = []
+    for item in certified:
+        turn.append((item.kind in WHOLE, seen[item.kind]))
+        seen[item.kind] += 1
+    return [certified[place] for place in sorted(range(len(certified)), key=turn.__getitem__)][:SHOWN]
 
 
 def lines(competition: Competition, images: Images) -> Iterator[str]:

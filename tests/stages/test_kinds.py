@@ -160,7 +160,8 @@ def test_the_reports_show_one_pair_of_each_kind(shown: Shown) -> None:
         assert f"| {word} |" in text
     assert "same layout, other details" in text
     assert "file missing" not in page
-    assert page.count("Certified cropped copy") >= 1
+    assert page.count("Certified cropped copy") == page.count("Certified partial copy") == 3  # in turn, six in all
+    assert page.count("what it repeats") == 2 * 2 + 6  # both examples with a caption, and what is shown of parts
     listed = [f for f in findings(told) if f.rule == "copies.parts.item"]
     assert listed and {f.severity for f in listed} == {"high"}
     assert any("blended with train-" in f.statement for f in findings(told))
