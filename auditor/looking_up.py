@@ -56,7 +56,8 @@ def lookup(
             for place, one in zip(places, look_under(finished, usable, competition, encoder), strict=True):
                 under[place].append(one)
             meter(1)
-    scores = membership_rows(finished)
+    scores, prompts = membership_rows(finished), record.generation.prompts
+    units = prompts.prompts if prompts else record.images.units if record.images else None
     return Lookup(
         run=str(run_dir),
         audit_digest=record.audit_digest,
@@ -64,6 +65,8 @@ def lookup(
         training=record.training.path,
         training_images=record.training.images,
         probes=len(finished.probe),
+        trials=units,
+        asked_for=prompts.source if prompts else None,
         scored=len(scores),
         images=assemble(finished, asked, under, scores),
     )

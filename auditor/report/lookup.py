@@ -7,9 +7,16 @@ from collections.abc import Iterator
 from auditor.report.story import TIER_WORDS
 from auditor.stats.power import zero_hit_bound
 from auditor.store.lookup import LookedUnder, LookedUp, Lookup
+from auditor.store.prompting import PromptSource
 from auditor.store.wording import attack_name, count, percent
 
 LEVEL = 0.95
+UNEQUAL: dict[PromptSource | None, str] = {  # what p-values are worth where prompts may know the training set
+    "training": "All prompts of this audit were captions of training images. These were asked for, and the held-out "
+    "images that they are compared with were not, so a small p-value is no sign of memorization here.",
+    "file": "The prompts were given by whoever made the audit. A p-value supposes that they were chosen without regard "
+    "to which images were trained on.",
+}
 
 
 def headline(image: LookedUp) -> str:
@@ -103,17 +110,16 @@ def _generations(one: LookedUnder, probes: int) -> str:
 
 def not_shown(lookup: Lookup) -> list[str]:
     """What none of this shows, in plain words."""
-    bound = percent(zero_hit_bound(lookup.probes, LEVEL))
     said = [
         "Not found in the training set means: not in the set that this audit was given. Crops, collages, other "
         "renderings and images that were used but not handed over are not found this way.",
-        f"No probe landed on it means: not among {lookup.probes:,} free generations. An image that up to {bound} of "
-        f"all generations show could have been missed ({percent(LEVEL)} confidence), and prompts, masks or noised "
-        "versions of the image were not tried; `auditor extract` does that for named training images.",
+        _missed(lookup),
         "A p-value is about one image. Among many images looked up, some small ones arise by chance: 1 in 20 is below "
         "0.05. It supposes an image like the held-out ones; for pictures of another kind it says little.",
         "A high membership score is no proof for a single record, and a low one does not show that it was not used.",
     ]
+    if lookup.asked_for in UNEQUAL:
+        said.append(UNEQUAL[lookup.asked_for])
     if not lookup.scored:
         said.append("Membership scores were not made for single records in this audit.")
     elif lookup.scored < lookup.training_images:
@@ -122,6 +128,26 @@ def not_shown(lookup: Lookup) -> list[str]:
             "others it says nothing."
         )
     return said
+
+
+def _missed(lookup: Lookup) -> str:
+    """How often an image may be shown that no probe landed on, in the unit whose trials are independent."""
+    trials = lookup.probes if lookup.trials is None else lookup.trials
+    bound, level = percent(zero_hit_bound(trials, LEVEL)), percent(LEVEL)
+    rest = (
+        "masks or noised versions of the image were not tried; `auditor extract` does that for named training images."
+    )
+    if trials == lookup.probes and lookup.asked_for is None:
+        return (
+            f"No probe landed on it means: not among {lookup.probes:,} free generations. An image that up to {bound} "
+            f"of all generations show could have been missed ({level} confidence), and prompts, {rest}"
+        )
+    return (
+        f"No probe landed on it means: not among {lookup.probes:,} generations, or {trials:,} independent trials, "
+        f"as those of one prompt stand or fall together. An image that up to {bound} of all such prompts bring back "
+        f"could have been missed ({level} confidence). Unless its own caption was among them it was not asked for, and "
+        f"{rest}"
+    )
 
 
 def _some(names: list[str], most: int = 4) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from auditor.store.parts import Part
+from auditor.store.prompting import PromptSource
 from auditor.store.record import Neighbour, Tier
 
 Kind = Literal["file", "training id", "held-out id", "unknown"]
@@ -74,5 +75,7 @@ class Lookup(Part):
     training: str
     training_images: int
     probes: int
+    trials: int | None = None  # independent ones among the probes: prompts, where these were asked for; None = all
+    asked_for: PromptSource | None = None  # where the prompts came from; None = the checkpoint was asked for nothing
     scored: int  # training images with membership scores
     images: list[LookedUp]
