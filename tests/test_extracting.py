@@ -11,8 +11,11 @@ import pytest
 
 import auditor
 from auditor.cli.main import main
+from auditor.copies.extraction import decide_extraction
 from auditor.errors import ConfigError
+from auditor.stages.contestants import Contestants
 from auditor.stages.extraction import attack_block
+from auditor.stages.extraction_record import bound_of_attack
 from auditor.store.extraction import Extraction
 from tests.micro import micro_config, write_micro_inputs, write_picture
 
@@ -127,6 +130,16 @@ def test_records_that_all_stand_in_the_held_out_set_too_are_untestable(folder: P
     assert [record.verdict for record in found.records] == ["untestable"] and found.extracted == 0
     assert found.lower_bound.unscored == "no record can compete"
     assert "None of the named records can be tested" in (tmp_path / "run" / "extract.md").read_text()
+
+
+@pytest.mark.parametrize("resolving", [True, False])
+def test_an_attack_bounds_nothing_under_an_encoder_that_does_not_resolve(resolving: bool) -> None:
+    """Ten records hit and no held-out image: a bound of many, unless look-alikes pass for copies."""
+    margin = np.concatenate([np.full(10, 2.0), np.full(100, -1.0)])
+    ids = [f"{number}" for number in range(110)]
+    who = Contestants(ids[:10], ids[10:], {}, [], {}, np.zeros(110), [], 0.9, resolving)
+    bound = bound_of_attack(decide_extraction(margin[None], 10).contests[0], who, 1, 0.95)
+    assert (bound.value is not None and bound.value >= 8) if resolving else bound.value is None and bound.unscored
 
 
 def test_nan_answers_count_as_none(folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from auditor.copies.compete import Contest
 from auditor.copies.extraction import Outcome
 from auditor.stages.contestants import Contestants
 from auditor.stages.extraction import Answers, AttackPlan
@@ -124,12 +125,6 @@ def attack_results(
     n, m = len(contestants.records), len(contestants.holdout)
     results = []
     for attack, (plan, contest) in enumerate(zip(plans, outcome.contests, strict=True)):
-        bound = float(contest.lower_bound)
-        estimate = Estimate(
-            name="records extracted by this attack, at least", value=bound, lower=bound, level=level,
-            method=f"exact negative hypergeometric bounds, Bonferroni over {len(plans)} attacks", n=n + m,
-            unit="distinct records",
-        )  # fmt: skip
         results.append(
             AttackResult(
                 name=plan.name,
@@ -139,13 +134,25 @@ def attack_results(
                 holdout=m,
                 record_hits=int((margin[attack, :n] > 0).sum()),
                 holdout_hits=int((margin[attack, n:] > 0).sum()),
-                certified=int(contest.certified.sum()),
-                lower_bound=estimate,
+                certified=int(contest.certified.sum()) if contestants.resolving else 0,
+                lower_bound=bound_of_attack(contest, contestants, len(plans), level),
                 failed_answers=int(answers.failed[attack]),
                 denoiser_evaluations=(n + m) * draws * plan.evaluations,
             )
         )
     return results
+
+
+def bound_of_attack(contest: Contest, contestants: Contestants, attacks: int, level: float) -> Estimate:
+    """X of one attack, or why there is none: an encoder that takes look-alikes for copies bounds no extraction."""
+    name, unit = "records extracted by this attack, at least", "distinct records"
+    if not contestants.resolving:
+        reason = "the encoder does not tell copies from look-alikes on this data"
+        return Estimate(name=name, value=None, level=level, unit=unit, unscored=reason)
+    bound = float(contest.lower_bound)
+    method = f"exact negative hypergeometric bounds, Bonferroni over {attacks} attacks"
+    total = len(contestants.ids)
+    return Estimate(name=name, value=bound, lower=bound, level=level, method=method, n=total, unit=unit)
 
 
 def notes_of(contestants: Contestants, named: int, alpha: float, attacks: int) -> list[str]:
