@@ -47,7 +47,7 @@ def approximate(
 ) -> None:  # fmt: skip
     """Build an approximate index of the index DIRECTORY, and measure how many nearest rows it finds.
 
-    For `auditor lookup`; an audit always searches exactly.
+    It is searched from Python (auditor.indexing.approximate.open_lookup); `auditor lookup` and audits search exactly.
     """
     from auditor.policy import read_policy, recall_rule
 
