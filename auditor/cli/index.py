@@ -51,6 +51,9 @@ def executing(executor: str, processes: int | None, shard: str | None) -> Iterat
         part, slash, whole = shard.partition("/")
         if not (slash and part.isdecimal() and whole.isdecimal()):
             raise ConfigError("--shard", shard, "I/N, such as 0/8", "Count from 0 to N - 1.")
+        if executor != "local" or processes is not None:
+            got = f"--shard {shard} with --executor {executor}" + (f" --workers {processes}" if processes else "")
+            raise ConfigError("options", got, "one of them: a shard is made in its own process", "Leave one out.")
         yield ShardExecutor(int(part), int(whole))
         return
     build = EXECUTORS[executor]  # an unknown name ends here

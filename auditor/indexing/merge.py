@@ -106,6 +106,10 @@ def copy_partition(origin: Path, target: Path, key: str) -> None:
     if is_done(target, key) is not None:
         return
     partial = partial_of(target)
+    missing = [name for name in (EMBEDDINGS, ROWS, ENTRY) if not (origin / name).is_file()]
+    if missing:
+        remedy = "Give the command that made it again; `auditor index verify` says what else is wrong."
+        raise DataError(f"partition {origin}", f"no {missing[0]}", "a whole partition", remedy)
     try:
         with writing(target):
             partial.mkdir(parents=True)

@@ -102,6 +102,16 @@ def test_a_shard_makes_its_own_partitions(pictures: Path, tmp_path: Path, capsys
     assert index_info(tmp_path / "index").missing == []
 
 
+@pytest.mark.parametrize("also", [["--executor", "processes"], ["--workers", "2"]])
+def test_a_shard_takes_no_executor(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], also: list[str]
+) -> None:
+    source = [str(pictures), "--out", str(tmp_path / "index"), "--size", "12x10", "--channels", "3"]
+    assert main(["index", "build", *source, "--shard", "0/2", *also]) == 4
+    assert "--shard 0/2 with --executor" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "index").exists()
+
+
 def test_what_is_done_is_not_made_again_and_what_is_damaged_is(build: Build, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "index"
     digest, before = build(pictures, out).digest, contents(out)

@@ -76,6 +76,14 @@ def test_indexes_that_differ_are_not_merged(build: Build, pictures: Path, tmp_pa
         merge_indexes([tmp_path / "a"], tmp_path / "out")
 
 
+def test_a_partition_without_a_file_is_not_taken_for_a_full_disk(build: Build, pictures: Path, tmp_path: Path) -> None:
+    build(pictures, tmp_path / "a")
+    build(write_pictures(tmp_path / "more", 20, prefix="b"), tmp_path / "b")
+    (tmp_path / "b" / "partitions" / "00001" / "embeddings.npy").unlink()
+    with pytest.raises(DataError, match=r"b/partitions/00001: got no embeddings.npy; expected a whole partition"):
+        merge_indexes([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+
 def test_a_damaged_index_is_not_merged(build: Build, pictures: Path, tmp_path: Path) -> None:
     build(pictures, tmp_path / "a")
     build(write_pictures(tmp_path / "more", 20, prefix="b"), tmp_path / "b")
