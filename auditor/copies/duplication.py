@@ -2,7 +2,9 @@
 
 An item counts as reproduced if it is verbatim, or certified; an item that may not compete (its duplicates were not
 split by group) if it scores as high as the last certified one, or where none is certified, higher than every held-out
-item. Held-out items that score as high stand for 0 times.
+item. Held-out items that score as high stand for 0 times; where the threshold was laid above all of them, they show
+nothing. Then, too, items that may not compete are counted by a more lenient rule than those that may, and as their
+times differ, a curve through both would rise in a model that repeats nothing: none is fitted.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from auditor.store.parts import Curve, Estimate
 
 LISTED = 20  # duplicate clusters
 GRID = 17  # points of the fitted curve
+TWO_RULES = "no item is certified, and items that do not compete are counted by a more lenient rule than the others"
+NO_CONTROL = "the threshold was laid above all of them"
 METHOD = "logistic in log2 of the times, Firth's penalised likelihood, profile interval"
 
 
@@ -55,11 +59,18 @@ def exposure_by_repeats(
     shown = np.bincount(landing.item[landing.on_item], minlength=len(groups))
     times = groups.images[trained]
     line = _fit(times, reproduced[trained], level)
+    above_all = np.isfinite(threshold) and not certified.any()
+    if above_all and (trained & competes).any() and (trained & ~competes).any():
+        line = TWO_RULES
+    control = "held-out items that score as high"
+    as_near = _share(control, int((as_high & held).sum()), int(held.sum()), level)
+    if above_all:
+        as_near = Estimate(name=control, value=None, unit=as_near.unit, unscored=NO_CONTROL)
     return Duplication(
         threshold=threshold if np.isfinite(threshold) else None,
         certified=bool(certified.any()),
         bins=_bins(times, reproduced[trained], shown[trained], level),
-        held_out=_share("held-out items that score as high", int((as_high & held).sum()), int(held.sum()), level),
+        held_out=as_near,
         doubling=_doubling(line, level),
         half=_half(line, times, level),
         curve=_curve(line, times),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auditor.copies.duplication import trials_of
+from auditor.copies.duplication import NO_CONTROL, TWO_RULES, trials_of
 from auditor.copies.landing import Landing
 from auditor.report.duplication import bin_rows, chart, lines, sentence
 from auditor.store.duplication import Duplication
@@ -41,7 +41,7 @@ def test_without_copies_no_curve_rises() -> None:
     found = measured(0, repeats=3)
     assert all((one.reproduced.value or 0) < 0.05 for one in found.bins)
     assert found.doubling.value is None or (found.doubling.lower or 0) < 1
-    assert found.held_out.value is not None
+    assert not found.certified and found.held_out.unscored == NO_CONTROL
 
 
 def test_items_that_do_not_compete_count_where_they_beat_every_held_out_item() -> None:
@@ -49,7 +49,10 @@ def test_items_that_do_not_compete_count_where_they_beat_every_held_out_item() -
     case = make(COPIED, repeats=1)
     found = case.decide(split="unknown", verbatim=None).competition.duplication
     assert found is not None and not found.certified and found.threshold is not None
-    assert [one.reproduced.value for one in found.bins] == [0, 1] and found.held_out.value == 0
+    assert [one.reproduced.value for one in found.bins] == [0, 1]
+    assert found.held_out.value is None and found.held_out.unscored == NO_CONTROL  # it is 0 whatever the model does
+    assert found.doubling.value is None and found.doubling.unscored == TWO_RULES and not found.curve.x
+    assert "by a more lenient rule" in sentence(found)
     blank = make(0, repeats=1).decide(split="unknown", verbatim=None).competition.duplication
     assert blank is not None and (blank.bins[-1].reproduced.value or 0) <= 0.1
 
