@@ -21,11 +21,13 @@ from auditor.indexing.layout import (
     Portion,
     Shape,
     SourcePlan,
+    place,
+    read_entry,
     read_manifest,
     refuse_foreign,
     write_manifest,
 )  # fmt: skip
-from auditor.indexing.partition import sweep_partitions
+from auditor.indexing.partition import remove_partition, sweep_partitions
 from auditor.indexing.read import IndexInfo, index_info
 from auditor.indexing.stream import BATCH
 from auditor.indexing.work import BuildPartitions, Loaded, device_here, fresh_ids, refuse_other_encoder
@@ -108,6 +110,7 @@ def add_to_index(
     """Embed those images of a set whose ids an index does not have yet, as further partitions.
 
     What is there is not touched: an image whose id is known is passed over, unread, even if its pixels have changed.
+    An addition that was cut off goes on; if its source has changed since, it begins again with the source as it is.
 
     Args:
       folder: A complete index.
@@ -126,6 +129,8 @@ def add_to_index(
     last = manifest.sources[-1]
     begun = (last.path, last.files, last.id_column, last.image_column)
     resumed = len(manifest.sources) > 1 and begun == (opened.path, opened.files_digest(), id_column, image_column)
+    if not resumed and last.path == opened.path:
+        manifest = without_torn(folder, manifest)
     number = len(manifest.sources) - (1 if resumed else 0)
     ids = fresh_ids(folder, manifest, number, opened)
     if not resumed:
@@ -138,6 +143,19 @@ def add_to_index(
     refuse_other_encoder(manifest, built)
     write_manifest(folder, manifest)
     return make(folder, Loaded(manifest, opened, built, ids), number, workers, executor, progress)
+
+
+def without_torn(folder: Path, manifest: Manifest) -> Manifest:
+    """The manifest without its last source if that is an addition that was cut off: it could never be completed."""
+    last = manifest.sources[-1]
+    whole = all(read_entry(place(folder, portion), manifest.key(last, portion)) for portion in last.portions)
+    if whole or len(manifest.sources) == 1:
+        return manifest
+    shorter = manifest.model_copy(update={"sources": manifest.sources[:-1]})
+    write_manifest(folder, shorter)
+    for portion in last.portions:
+        remove_partition(place(folder, portion))
+    return shorter
 
 
 def deal(

@@ -45,6 +45,26 @@ def test_an_addition_that_was_cut_off_goes_on(build: Build, pictures: Path, tmp_
     assert add_to_index(index, more, partition_size=8).digest == digest
 
 
+def test_an_addition_that_was_cut_off_begins_again_if_its_source_changed(
+    build: Build, pictures: Path, tmp_path: Path
+) -> None:
+    """Else the index could never be completed again, and everything in it would be lost."""
+    index, more = tmp_path / "index", write_pictures(tmp_path / "more", 20, prefix="b")
+    first = build(pictures, index)
+    add_to_index(index, more, partition_size=8)
+    for file in [more / "b0001.png", *(more / f"b{number:04d}.png" for number in range(10, 20))]:
+        file.unlink()
+    shutil.rmtree(index / "partitions" / "00006")
+    info = add_to_index(index, more, partition_size=8)
+    assert (info.planned, info.partitions, info.missing) == (70 + 9, 7, []) and verify_index(index) == []
+    shutil.rmtree(index / "partitions" / "00006")
+    for file in more.glob("*.png"):
+        file.unlink()
+    shutil.copyfile(pictures / "0001.png", more / "0001.png")
+    assert add_to_index(index, more).digest == first.digest  # nothing is left to add
+    assert verify_index(index) == []
+
+
 def test_merged_indexes_hold_both_in_order(build: Build, pictures: Path, tmp_path: Path) -> None:
     build(pictures, tmp_path / "a")
     build(write_pictures(tmp_path / "more", 20, prefix="b"), tmp_path / "b")
