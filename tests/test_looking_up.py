@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import auditor
+from auditor.cli.lookup import read_list
 from auditor.cli.main import main
 from auditor.errors import ConfigError
 from auditor.report.lookup import headline, not_shown, sentences
@@ -98,6 +99,14 @@ def test_a_list_of_unknown_images_only_is_answered(audited: Path) -> None:
     assert one(audited, "no such id").under == []
     with pytest.raises(ConfigError, match="images"):
         auditor.lookup(audited / "run", [])
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_list_from_another_system_names_the_same_images(tmp_path: Path, ending: str) -> None:
+    """The first line would be unknown with its byte order mark, and a name with a line separator two names."""
+    names = ["first.png", "a\u2028b.png", "fm-0-2059"]
+    (tmp_path / "list.txt").write_bytes(("\ufeff" + ending.join([names[0], "", *names[1:]])).encode())
+    assert read_list(tmp_path / "list.txt") == names
 
 
 def test_the_sets_may_be_moved_once_they_were_seen(audited: Path, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def read_list(file: Path, option: str = "--list") -> list[str]:
       ConfigError: No such file, not text, or an empty one.
     """
     try:
-        lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+        text = file.read_text(encoding="utf-8-sig")  # a byte order mark is no part of the first line
+        lines = [line.strip() for line in text.split("\n") if line.strip()]  # splitlines cuts at form feeds, too
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{option} {printable(file)}", error, "a text file of paths or ids", "Correct it.") from error
     if not lines:
