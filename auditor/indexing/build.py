@@ -154,7 +154,8 @@ def without_torn(folder: Path, manifest: Manifest) -> Manifest:
     shorter = manifest.model_copy(update={"sources": manifest.sources[:-1]})
     write_manifest(folder, shorter)
     for portion in last.portions:
-        remove_partition(place(folder, portion))
+        if read_entry(place(folder, portion), manifest.key(last, portion)):  # else another process's, made anew
+            remove_partition(place(folder, portion))
     return shorter
 
 
