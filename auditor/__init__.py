@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from auditor.config import AuditConfig, EncoderConfig, read_config
     from auditor.extracting import extract
     from auditor.extraction_config import ExtractionConfig
+    from auditor.finding import find_in_index
     from auditor.indexing import IndexInfo, add_to_index, build_index, index_info, merge_indexes, verify_index
     from auditor.looking_up import lookup
     from auditor.planning import plan
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditConfig", "CliquesConfig", "Comparison", "ComparisonConfig", "ExtractionConfig", "Policy", "Record", "compare",
-    "extract", "find_cliques", "RankingConfig", "rank_prompts",
+    "extract", "find_cliques", "find_in_index", "RankingConfig", "rank_prompts",
     "judge", "judge_run", "lookup", "make_canaries", "plan", "read_cliques", "read_compared", "read_comparison",
     "read_config", "read_policy", "read_record", "run", "split",
     "EncoderConfig", "IndexInfo", "add_to_index", "build_index", "index_info", "merge_indexes", "verify_index",
@@ -50,6 +51,7 @@ _HOME = {
     "CliquesConfig": "auditor.cliques", "find_cliques": "auditor.cliques", "read_cliques": "auditor.cliques",
     "compare": "auditor.comparing", "read_compared": "auditor.comparing",
     "lookup": "auditor.looking_up", "extract": "auditor.extracting", "ExtractionConfig": "auditor.extraction_config",
+    "find_in_index": "auditor.finding",
     "rank_prompts": "auditor.ranking", "RankingConfig": "auditor.ranking_config",
     "run": "auditor.audit", "judge_run": "auditor.audit", "read_record": "auditor.audit",
 }  # fmt: skip

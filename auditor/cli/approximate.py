@@ -47,7 +47,7 @@ def approximate(
 ) -> None:  # fmt: skip
     """Build an approximate index of the index DIRECTORY, and measure how many nearest rows it finds.
 
-    It is searched from Python (auditor.indexing.approximate.open_lookup); `auditor lookup` and audits search exactly.
+    `auditor index find DIRECTORY IMAGE --approximate OUT` searches it; audits, and `auditor lookup` in them, are exact.
     """
     from auditor.policy import read_policy, recall_rule
 

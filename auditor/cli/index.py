@@ -12,6 +12,7 @@ import click
 from auditor.cli.approximate import approximate
 from auditor.cli.canary import pair
 from auditor.cli.display import Terminal, printable
+from auditor.cli.find import find
 from auditor.config import EncoderConfig
 from auditor.errors import EXIT_ERROR, EXIT_PASS, ConfigError
 
@@ -80,10 +81,12 @@ def index() -> None:
     auditor index add index more       images whose ids it does not have yet
     auditor index merge a b --out c    indexes made apart
     auditor index approximate index --out lookup   to look single records up, with its recall measured
+    auditor index find index photo.png --approximate lookup
     """
 
 
 index.add_command(approximate)
+index.add_command(find)
 
 
 @index.command()
