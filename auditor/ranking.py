@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.load import load
 from auditor.checkpoint.scan import scan
 from auditor.data.prompts import read_prompts
@@ -62,7 +63,8 @@ def rank_prompts(
     show, chosen, asked = progress or Silent(), known_images(images), asked or RankingConfig()
     texts = texts_of(prompts, asked.column)
     against = None if controls is None else texts_of(controls, asked.column)
-    scanned = scan(Path(checkpoint), allow_pickle=asked.allow_pickle)
+    fused = Asked(adapter=asked.adapter, adapter_scale=asked.adapter_scale)
+    scanned = scan(Path(checkpoint), allow_pickle=asked.allow_pickle, asked=fused)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load(scanned, device=device)
     bound = loaded.with_prompts(texts).denoiser  # refuses a checkpoint without text
@@ -84,7 +86,8 @@ def rank_prompts(
 
     specification = {
         "prompts": value_digest(texts), "controls": None if against is None else value_digest(against),
-        "asked": asked.model_dump(mode="json"), "tool": version("diffusion-auditor"), "checkpoint": scanned.digest,
+        "asked": asked.model_dump(mode="json", exclude={"adapter", "adapter_scale"}),  # the digest has both
+        "tool": version("diffusion-auditor"), "checkpoint": scanned.digest,
     }  # fmt: skip
     run = RunDirectory.open(Path(run_dir), specification, asked.salt or draw_salt())
     seed = root_seed(run.salt, scanned.digest)

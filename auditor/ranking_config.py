@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -29,6 +30,8 @@ class RankingConfig(Section):
     batch_size: Count = 64  # rows per denoiser call
     alpha: Share = 0.10  # false discovery rate of the called prompts
     column: str | None = None  # of a table of prompts; None = the first usual name
+    adapter: Path | None = None  # low-rank adapters to fuse into the checkpoint, one .safetensors file
+    adapter_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     allow_pickle: bool = False
     salt: str | None = None  # pin the noises; None = drawn secretly and recorded afterwards
 

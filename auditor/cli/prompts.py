@@ -25,6 +25,7 @@ SHOWN = 20  # prompts in the terminal; the report has all
 @click.option("--detectors", multiple=True, metavar="NAME[,NAME]...",
               help="The first decides [default: magnitude,consistency,one_step,sharpness]. "
                    f"All: {', '.join(get_args(DetectorName))}.")  # fmt: skip
+@click.option("--adapter", type=click.Path(path_type=Path), help="LoRA file to fuse into CHECKPOINT.")
 @click.option("--seeds", "noises", type=click.IntRange(1), help="Start noises per prompt [default: 4].")
 @click.option("--steps", type=click.IntRange(1), help="Steps of detectors that follow a path [default: 10].")
 @click.option("--guidance", "guidance_scale", type=click.FloatRange(0), help="[default: 7.5]")
@@ -51,6 +52,7 @@ def prompts(
     \b
     auditor prompts CHECKPOINT captions.txt --controls held-out.txt
     auditor prompts CHECKPOINT train.parquet --controls holdout.parquet --detectors magnitude,bright_ending
+    auditor prompts BASE lora-captions.txt --adapter lora.safetensors --controls held-out.txt    # and without --adapter
     """
     given = {key: value for key, value in options.items() if value is not None}
     if detectors:

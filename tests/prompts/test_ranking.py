@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -234,3 +235,19 @@ def test_the_command(fixtures: Path, captions: Captions, tmp_path: Path, capsys:
     assert "called memorised by magnitude" in err and str(tmp_path / "out" / "prompts.html") in err.replace("\n", "")
     assert main([*arguments[:-4], "--detectors", "magnitud", "--out", str(tmp_path / "other")]) == EXIT_USAGE
     assert main(["prompts", str(checkpoint(fixtures)), str(tmp_path / "none.txt")]) == EXIT_USAGE
+
+
+def test_an_adapter_is_ranked_with_its_base_and_the_base_alone_is_another(fixtures: Path, tmp_path: Path) -> None:
+    """The captions that the adapters learnt pull harder with them than without."""
+    table = pq.read_table(fixtures / "twemoji-lora" / "train.parquet", columns=["caption"])
+    texts = table["caption"].to_pylist()[:8]
+    asked = RankingConfig(detectors=["magnitude"], noises=2, salt="adapter")
+    adapter = fixtures / "twemoji-lora" / "pytorch_lora_weights.safetensors"
+    base = auditor.rank_prompts(checkpoint(fixtures), texts, tmp_path / "base", asked=asked)
+    fused = asked.model_copy(update={"adapter": adapter})
+    adapted = auditor.rank_prompts(checkpoint(fixtures), texts, tmp_path / "adapted", asked=fused)
+    medians = [
+        np.median([one.scores["magnitude"].score or 0 for one in ranking.prompts]) for ranking in (base, adapted)
+    ]
+    assert medians[1] > 1.3 * medians[0]
+    assert base.checkpoint.digest != adapted.checkpoint.digest
