@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import auditor
@@ -46,9 +47,13 @@ def test_pairs_seen_once_are_accused_no_more_than_the_level_allows(audited: Reco
     assert len(others) <= 0.2 * len(items)  # 10% expected at most, and its binomial error at 40 calls
 
 
-def test_the_prompts_that_lead_to_copies_are_the_repeated_captions(audited: Record, fixtures: Path) -> None:
-    repeated = set(json.loads((fixtures / "twemoji" / "truth.json").read_text())["repeated"])
-    found = audited.copies[0].copied_prompts
-    assert len(found) >= 25
-    assert sum(bool(repeated & set(one.images)) for one in found) >= 0.8 * len(found)
+def test_repeated_captions_lead_to_copies_far_more_often_than_others(audited: Record, fixtures: Path) -> None:
+    truth = set(json.loads((fixtures / "twemoji" / "truth.json").read_text())["repeated"])
+    table = pq.read_table(fixtures / "twemoji" / "train.parquet", columns=["id", "caption"]).to_pydict()
+    repeated = {text for name, text in zip(table["id"], table["caption"], strict=True) if name in truth}
+    leading = {one.prompt for one in audited.copies[0].copied_prompts}
     assert audited.generation.prompts is not None and audited.generation.prompts.prompts >= 1_300
+    of_repeated = len(leading & repeated) / len(repeated)
+    of_others = len(leading - repeated) / (audited.generation.prompts.prompts - len(repeated))
+    assert of_repeated >= 0.7
+    assert of_others < 0.1
