@@ -6,6 +6,7 @@ this package knows how a family encodes text.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -92,7 +93,7 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class TextDenoiser(OpenNetwork):
+class TextDenoiser(OpenNetwork, ABC):
     """A network conditional on text as a denoiser; each family says how it is called."""
 
     network: Any  # torch.nn.Module
@@ -109,9 +110,9 @@ class TextDenoiser(OpenNetwork):
         """
         return self.raw(x_t, t, self.prompts.at(condition, len(x_t)))
 
+    @abstractmethod
     def raw(self, x_t: torch.Tensor, t: torch.Tensor, text: Embedding) -> torch.Tensor:
         """Raw output Float32[B C H W] under embeddings Float32[B ...]; one call of the network."""
-        raise NotImplementedError
 
     def with_prompts(self, prompts: Sequence[str]) -> Self:
         """See :class:`TextConditioner`."""

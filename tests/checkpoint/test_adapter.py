@@ -83,7 +83,7 @@ def test_a_fused_adapter_is_what_diffusers_applies(name: str, folders: dict[str,
     # the base's own denoiser around diffusers' network and text encoder with adapters beside their layers
     network = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
     theirs = dict(network.named_parameters())
-    for path, parameter in fused.denoiser.parameters().items():  # type: ignore[attr-defined]
+    for path, parameter in fused.denoiser.parameters().items():
         own = theirs.get(path)
         if own is None:  # a layer with an adapter
             layer = path.rpartition(".")[0]
@@ -93,7 +93,7 @@ def test_a_fused_adapter_is_what_diffusers_applies(name: str, folders: dict[str,
                 weight = weight + ALPHA / RANK * b @ a
             own = weight
         torch.testing.assert_close(parameter, own.detach())
-    assert list(fused.denoiser.parameters()) == list(base.denoiser.parameters())  # type: ignore[attr-defined]
+    assert list(fused.denoiser.parameters()) == list(base.denoiser.parameters())
     assert (output(fused) - output(base)).abs().max() > 1e-2
     assert fused.info.digest != base.info.digest and fused.info.files[-1].path == f"adapter/{file.name}"
     assert fused.info.notes[-1].endswith("at scale 1") and "fused into" in fused.info.notes[-1]

@@ -30,8 +30,8 @@ def test_a_single_file_is_its_folder(name: str, folders: dict[str, Path], tmp_pa
     file, config = save_single_file(folders[name], tmp_path)
     scanned = scan(file, asked=Asked(config=config))
     single, folder = load(scanned), load(scan(folders[name]))
-    theirs = folder.denoiser.parameters()  # type: ignore[attr-defined]
-    for path, parameter in single.denoiser.parameters().items():  # type: ignore[attr-defined]
+    theirs = folder.denoiser.parameters()
+    for path, parameter in single.denoiser.parameters().items():
         assert torch.equal(parameter, theirs[path])
     x = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     t, places = torch.tensor([9, 500, 900]), torch.arange(3)

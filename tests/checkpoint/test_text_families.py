@@ -175,7 +175,7 @@ def test_large_images_pass_the_autoencoder_one_by_one(
     monkeypatch.setattr("auditor.checkpoint.sized.LARGE", 256)
     sliced = load(scan(folders["sd"])).codec
     seen = []
-    sliced.network.decoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))  # type: ignore[attr-defined]
+    sliced.network.decoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     latents = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     assert abs(sliced.to_pixels(latents).astype(int) - whole.to_pixels(latents)).max() <= 1
     assert seen == [1, 1, 1]
