@@ -86,14 +86,14 @@ def save_sd(folder: Path, scheduler: Any = None, **options: object) -> Path:
     return folder
 
 
-def save_sdxl(folder: Path, zeros: bool = True) -> Path:
+def save_sdxl(folder: Path, zeros: bool = True, **options: object) -> Path:
     """StableDiffusionXLPipeline whose second text encoder is wider than the first."""
     pipeline = diffusers.StableDiffusionXLPipeline(
         vae=autoencoder(), text_encoder=clip_encoder(16), text_encoder_2=clip_encoder(24, 12, seed=1),
         tokenizer=clip_tokenizer(), tokenizer_2=clip_tokenizer(),
         unet=text_unet(
             cross_attention_dim=40, addition_embed_type="text_time", addition_time_embed_dim=4,
-            projection_class_embeddings_input_dim=6 * 4 + 12,
+            projection_class_embeddings_input_dim=6 * 4 + 12, **options,
         ),
         scheduler=ddim(),
         force_zeros_for_empty_prompt=zeros, add_watermarker=False,
@@ -143,15 +143,14 @@ def flow_euler(**options: object) -> diffusers.FlowMatchEulerDiscreteScheduler:
     return diffusers.FlowMatchEulerDiscreteScheduler(**({"shift": 3.0} | options))
 
 
-def save_sd3(folder: Path, t5: bool = True, scheduler: Any = None) -> Path:
+def save_sd3(folder: Path, t5: bool = True, scheduler: Any = None, **options: object) -> Path:
     """StableDiffusion3Pipeline, its T5 left out on demand."""
-    transformer = seeded(
-        lambda: diffusers.SD3Transformer2DModel(
-            sample_size=8, patch_size=2, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
-            joint_attention_dim=40, caption_projection_dim=16, pooled_projection_dim=20, out_channels=4,
-            pos_embed_max_size=8,
-        )
-    )  # fmt: skip
+    defaults: dict[str, object] = {
+        "sample_size": 8, "patch_size": 2, "in_channels": 4, "num_layers": 2, "attention_head_dim": 8,
+        "num_attention_heads": 2, "joint_attention_dim": 40, "caption_projection_dim": 16, "pooled_projection_dim": 20,
+        "out_channels": 4, "pos_embed_max_size": 8,
+    }  # fmt: skip
+    transformer = seeded(lambda: diffusers.SD3Transformer2DModel(**(defaults | options)))
     pipeline = diffusers.StableDiffusion3Pipeline(
         vae=autoencoder(shift_factor=0.06, scaling_factor=1.5), transformer=spread(transformer, 0.05),
         text_encoder=clip_encoder(16, 8), text_encoder_2=clip_encoder(16, 12, seed=1),
@@ -162,32 +161,31 @@ def save_sd3(folder: Path, t5: bool = True, scheduler: Any = None) -> Path:
     return folder
 
 
-def save_flux(folder: Path, guidance: bool = True, **schedule: object) -> Path:
+def save_flux(folder: Path, guidance: bool = True, scheduler: Any = None, **options: object) -> Path:
     """FluxPipeline over 8x8 latents; with ``guidance``, told it as FLUX.1 dev is."""
-    transformer = seeded(
-        lambda: diffusers.FluxTransformer2DModel(
-            patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=8,
-            num_attention_heads=2, joint_attention_dim=24, pooled_projection_dim=16, guidance_embeds=guidance,
-            axes_dims_rope=(2, 2, 4),
-        )
-    )  # fmt: skip
+    defaults: dict[str, object] = {
+        "patch_size": 1, "in_channels": 16, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 8,
+        "num_attention_heads": 2, "joint_attention_dim": 24, "pooled_projection_dim": 16, "guidance_embeds": guidance,
+        "axes_dims_rope": (2, 2, 4),
+    }  # fmt: skip
+    transformer = seeded(lambda: diffusers.FluxTransformer2DModel(**(defaults | options)))
     pipeline = diffusers.FluxPipeline(
         vae=autoencoder(shift_factor=0.1, scaling_factor=0.8), transformer=spread(transformer, 0.05),
         text_encoder=clip_encoder(16), text_encoder_2=t5_encoder(24), tokenizer=clip_tokenizer(),
-        tokenizer_2=t5_tokenizer(), scheduler=flow_euler(**(schedule or {"use_dynamic_shifting": True})),
+        tokenizer_2=t5_tokenizer(), scheduler=scheduler or flow_euler(use_dynamic_shifting=True),
     )  # fmt: skip
     pipeline.save_pretrained(folder)
     return folder
 
 
-def save_pixart(folder: Path, kind: str = "PixArtSigmaPipeline", told: bool = False) -> Path:
+def save_pixart(folder: Path, kind: str = "PixArtSigmaPipeline", told: bool = False, **options: object) -> Path:
     """PixArt with a learned variance; with ``told``, a network that is told the image's size."""
-    transformer = seeded(
-        lambda: diffusers.PixArtTransformer2DModel(
-            sample_size=8, patch_size=2, in_channels=4, out_channels=8, num_layers=2, attention_head_dim=12,
-            num_attention_heads=2, cross_attention_dim=24, caption_channels=24, use_additional_conditions=told,
-        )
-    )  # fmt: skip
+    defaults: dict[str, object] = {
+        "sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 8, "num_layers": 2,
+        "attention_head_dim": 12, "num_attention_heads": 2, "cross_attention_dim": 24, "caption_channels": 24,
+        "use_additional_conditions": told,
+    }  # fmt: skip
+    transformer = seeded(lambda: diffusers.PixArtTransformer2DModel(**(defaults | options)))
     pipeline = getattr(diffusers, kind)(
         tokenizer=t5_tokenizer(), text_encoder=t5_encoder(24), vae=autoencoder(),
         transformer=spread(transformer, 0.05), scheduler=ddim(),
@@ -196,15 +194,14 @@ def save_pixart(folder: Path, kind: str = "PixArtSigmaPipeline", told: bool = Fa
     return folder
 
 
-def save_sana(folder: Path, scheduler: Any = None) -> Path:
+def save_sana(folder: Path, scheduler: Any = None, **options: object) -> Path:
     """SanaPipeline over the latents of a deep-compression autoencoder."""
-    transformer = seeded(
-        lambda: diffusers.SanaTransformer2DModel(
-            sample_size=8, patch_size=1, in_channels=4, out_channels=4, num_layers=2, num_attention_heads=2,
-            attention_head_dim=8, num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16,
-            caption_channels=16,
-        )
-    )  # fmt: skip
+    defaults: dict[str, object] = {
+        "sample_size": 8, "patch_size": 1, "in_channels": 4, "out_channels": 4, "num_layers": 2,
+        "num_attention_heads": 2, "attention_head_dim": 8, "num_cross_attention_heads": 2,
+        "cross_attention_head_dim": 8, "cross_attention_dim": 16, "caption_channels": 16,
+    }  # fmt: skip
+    transformer = seeded(lambda: diffusers.SanaTransformer2DModel(**(defaults | options)))
     vae = seeded(
         lambda: diffusers.AutoencoderDC(
             in_channels=3, latent_channels=4, attention_head_dim=2, encoder_block_types=("ResBlock", "ResBlock"),

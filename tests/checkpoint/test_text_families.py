@@ -59,7 +59,7 @@ FAMILIES = {
     "sd3.5, shift by resolution": Family(partial(save_sd3, scheduler=flow_euler(use_dynamic_shifting=True))),
     "sd3 without t5": Family(partial(save_sd3, t5=False)),
     "flux dev": Family(save_flux, SMALL, told=True, **FLUX),
-    "flux schnell": Family(partial(save_flux, guidance=False, shift=1.0), SMALL | AWAY, **FLUX),
+    "flux schnell": Family(partial(save_flux, guidance=False, scheduler=flow_euler(shift=1.0)), SMALL | AWAY, **FLUX),
     "pixart alpha": Family(partial(save_pixart, kind="PixArtAlphaPipeline"), AS_GIVEN),
     "pixart sigma": Family(save_pixart, AS_GIVEN),
     "sana": Family(save_sana, AS_GIVEN, null=False),
