@@ -28,7 +28,8 @@ class CheckpointConfig(Section):
     adapter: Path | None = None  # low-rank adapters to fuse into it, one .safetensors file
     adapter_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     image_size: Count | None = None  # pixels a side, of text-to-image checkpoints; None = what the checkpoint states
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of the denoising network; trajectories are float64 either way
+    # of the denoising network and its text encoders; trajectories are float64 and the autoencoder float32 either way
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class ImagesConfig(Section):
@@ -47,9 +48,16 @@ class DataConfig(Section):
     holdout_ids: Path | None = None
     index: Path | None = None  # of the training set, by `auditor index build`: its embeddings are not made anew
     split: Literal["group", "image", "unknown"] = "unknown"  # how the held-out set was drawn
+    groups: Path | None = None  # CSV id,group: what was dealt as one, as `auditor split` writes; None = near-duplicates
     resize: bool = False
     id_column: str | None = None
     image_column: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if self.groups and self.split != "group":
+            raise ValueError('groups is given for a split that was not drawn by group; set split = "group"')
+        return self
 
 
 class GenerationConfig(Section):
@@ -250,7 +258,7 @@ def config_error(error: ValidationError, subject: str) -> ConfigError:
 
 def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:
     """The same configuration with every relative path taken from ``base``, which may itself be relative."""
-    names = ("train", "holdout", "train_ids", "holdout_ids", "index")
+    names = ("train", "holdout", "train_ids", "holdout_ids", "index", "groups")
     given = {name: getattr(config.data, name) for name in names}
     data = config.data.model_copy(update={name: below(base, path) for name, path in given.items() if path})
     encoders = [

@@ -12,6 +12,7 @@ from auditor.copies.groups import duplicate_groups
 from auditor.copies.pool import Pool, floor_of_planted
 from auditor.copies.split import group_split
 from auditor.data import Geometry, open_source, pixels_of, survey
+from auditor.data.groups import write_groups
 from auditor.encoders.pixel import build_pixel
 from auditor.errors import ConfigError
 from auditor.probes import draw_salt
@@ -27,7 +28,9 @@ SIDE = 32  # images are compared at 32x32, in colour
 def split(
     images: Path, *, share: float = 0.2, salt: str | None = None, threshold: float | None = None, out: Path
 ) -> list[Path]:
-    """Write ``train.txt`` and ``holdout.txt`` (ids, one a line) and ``split.json`` (how it was drawn) into ``out``.
+    """Write ``train.txt``, ``holdout.txt`` (ids, one a line), ``groups.csv`` and ``split.json`` into ``out``.
+
+    The table says which images were dealt as one (``data.groups``), the last file how the split was drawn.
 
     Groups are found label-blind at 32x32 pixels under the ``pixel`` encoder. A split by group is what lets repeated and
     near-duplicated images compete in the copy test (``data.split = "group"``).
@@ -66,5 +69,6 @@ def split(
         "images": str(images), "digest": info.digest, "salt": salt, "share_of_groups": share, "threshold": threshold,
         "groups": len(set(groups)), "train": len(train), "holdout": len(holdout), "unreadable": info.unreadable,
     }  # fmt: skip
+    write_groups(out / "groups.csv", {name: str(group) for name, group in zip(ids, groups, strict=True)})
     write_json(out / "split.json", account)
-    return [out / "train.txt", out / "holdout.txt", out / "split.json"]
+    return [out / "train.txt", out / "holdout.txt", out / "groups.csv", out / "split.json"]

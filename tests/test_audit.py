@@ -139,6 +139,7 @@ def test_split_deals_every_image_once_and_repeats(folder: Path, tmp_path: Path) 
     paths = auditor.split(folder / "holdout", share=0.3, salt="s", out=tmp_path / "one")
     train, holdout = (path.read_text().split() for path in paths[:2])
     assert len(holdout) == 78  # 30% of 260 groups: no two of the pictures are near-duplicates
+    assert paths[2].read_text() == "id,group\n"  # so none was dealt together with another
     assert sorted(train + holdout) == [f"holdout-{index:04d}" for index in range(260)]
     again = auditor.split(folder / "holdout", share=0.3, salt="s", out=tmp_path / "two")
     assert [path.read_text() for path in again[:2]] == [path.read_text() for path in paths[:2]]

@@ -53,7 +53,7 @@ def score_items(
     queries: NDArray[np.float32] | Queries,
     competes: NDArray[np.bool_],
     *,
-    alpha: float,
+    alpha: float | None,
     most_rows: int = MOST_ROWS,
 ) -> ItemScores:
     """Scores of all items, and margins of as many from the top as can matter.
@@ -62,6 +62,9 @@ def score_items(
       queries: Unit vectors Float32[G D], the generations (or placebo images used as if generated), as they are; or
         with their further views.
       competes: Bool[I]; only these decide when enough items were examined.
+      alpha: Level of the calls to be made; None = hits are to be counted, for which all ``most_rows`` items are
+        examined: to stop where no further call is possible looks at labels, and stops the sooner the more held-out
+        items were hit.
       most_rows: Items examined at most, whatever their labels.
     """
     asked = as_queries(queries)
@@ -74,6 +77,8 @@ def score_items(
     n, m = int(is_training.sum()), int((~is_training).sum())
 
     def enough(nearest: NDArray[np.float64]) -> bool:
+        if alpha is None:
+            return False
         seen = in_contest[: len(nearest)]
         is_hit = (score[order[: len(nearest)]] > nearest)[seen]
         return settled(is_training, is_hit, int(seen.sum()), n, m, alpha)

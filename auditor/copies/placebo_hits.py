@@ -13,7 +13,7 @@ from auditor.copies.pool import Pool
 from auditor.copies.queries import Queries, as_queries
 from auditor.search.exact import nearest_neighbours
 
-ROWS_PER_QUERY = 64  # items examined per query, label-blind: a query is nearest other image of about one item
+ROWS_PER_QUERY = 16  # items examined per query, label-blind: a query is nearest other image of about one item
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,8 @@ def placebo_hits(
     queries: NDArray[np.float32] | Queries,
     *,
     duplicate_threshold: float,
-    alpha: float = 0.10,
 ) -> PlaceboHits:
-    """Competing items hit by placebo images, by the rule that decides about generations.
+    """Competing items hit by placebo images, by the rule that decides about generations; as many are examined always.
 
     No model produced the queries, so their hits split like the items do, n to m, if the two sides are exchangeable.
     Queries that duplicate a pool image are left out whatever its label: the placebo slice and the competition slice
@@ -54,7 +53,7 @@ def placebo_hits(
     training_hits = holdout_hits = 0
     if used.generations:
         most_rows = ROWS_PER_QUERY * used.generations
-        items = score_items(pool, groups, used, competes, alpha=alpha, most_rows=most_rows)
+        items = score_items(pool, groups, used, competes, alpha=None, most_rows=most_rows)
         hits = items.is_hit[competes]
         training_hits, holdout_hits = int((hits & is_training).sum()), int((hits & ~is_training).sum())
     duplicates = asked.generations - used.generations

@@ -16,6 +16,7 @@ from auditor.checkpoint.load import LoadedCheckpoint
 from auditor.checkpoint.scan import Scan
 from auditor.config import AuditConfig
 from auditor.data import Geometry, pixels_of
+from auditor.data.groups import read_groups
 from auditor.diffusion.prediction import PredictionType
 from auditor.diffusion.schedule import NoiseSchedule
 from auditor.encoders.build import build_encoder
@@ -116,9 +117,12 @@ def open_given(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
     refuse_real(given, train, holdout)
     refuse_few_training(config, train)
     sizes = slice_sizes(train.info.distinct, holdout.info.distinct, None)
+    groups = read_groups(data.groups, holdout.digests) if data.groups else {}
     scan = Scan(asked.path, [], given.digest, {}, [], False, {})
     absent = no_checkpoint(given)
-    return Inputs(scan, absent, device, encoders, train, holdout, sizes, prompts=prompts_of(given), given=given)
+    return Inputs(
+        scan, absent, device, encoders, train, holdout, sizes, prompts=prompts_of(given), given=given, groups=groups
+    )
 
 
 def refuse_real(given: Given, train: Images, holdout: Images) -> None:

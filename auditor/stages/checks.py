@@ -13,6 +13,10 @@ from auditor.copies.queries import Queries
 from auditor.store.record import Check, Competition
 from auditor.validity.placebo import placebo_check
 
+ASK_FOR_GROUPS = (
+    "If the split dealt related images together that are no near-duplicates, name its groups (data.groups): relatives "
+    "of these held-out images are all held out."
+)
 _CONTROL = {
     False: "generations of the training set's optimal denoiser",
     True: "distorted copies of training images, in the place of generations,",
@@ -32,14 +36,22 @@ def resolving_check(competition: Competition) -> Check:
     )
 
 
-def placebo(pool: Pool, decision: CopyDecision, queries: Queries, config: AuditConfig) -> Check:
-    """Held-out images of the placebo slice in the place of generations."""
+def placebo(pool: Pool, decision: CopyDecision, queries: Queries, *, groups_known: bool = False) -> Check:
+    """Held-out images of the placebo slice in the place of generations.
+
+    Args:
+      groups_known: Whether the slices were dealt by the groups of the split; if not, a check that fails says so.
+    """
     hits = placebo_hits(
         pool, decision.groups, decision.competes, queries,
-        duplicate_threshold=decision.competition.duplicate_threshold, alpha=config.copies.alpha,
+        duplicate_threshold=decision.competition.duplicate_threshold,
     )  # fmt: skip
     name = decision.competition.encoder
-    return placebo_check(name, hits.queries, hits.training_hits, hits.holdout_hits, hits.n, hits.m)
+    check = placebo_check(name, hits.queries, hits.training_hits, hits.holdout_hits, hits.n, hits.m)
+    fewer = hits.training_hits * hits.m < hits.holdout_hits * hits.n
+    if check.status != "failed" or groups_known or not fewer:
+        return check
+    return check.model_copy(update={"statement": f"{check.statement} {ASK_FOR_GROUPS}"})
 
 
 def memorizer_check(

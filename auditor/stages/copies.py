@@ -141,7 +141,8 @@ def search_copies(
         planted_check(name, competition.planted_recall, competition.recall_by_transformation),
     ]
     if competition.resolving:
-        checks.append(placebo(pool, decision, placebo_queries(pool, inputs, embedded, held_out), config))
+        turned = placebo_queries(pool, inputs, embedded, held_out)
+        checks.append(placebo(pool, decision, turned, groups_known=bool(inputs.groups)))
         control = queries_for(pool, inputs, embedded, embedded.control, embedded.control_views)
         checks.append(memorizer_check(pool, decision, control, config, planted=inputs.given is not None))
     shared = bound_at(decision, 1 - significance(1))

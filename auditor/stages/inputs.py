@@ -13,6 +13,7 @@ from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
 from auditor.config import AuditConfig, PromptsConfig
 from auditor.data import Geometry, ImageSource, Survey, open_source, read_ids, refuse_missing, select, survey
+from auditor.data.groups import read_groups
 from auditor.diffusion.steps import read_ladder
 from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
@@ -95,6 +96,7 @@ class Inputs:
     network: str = AUDITED  # which one the checkpoint is; see auditor.stages.networks
     spread: Spread = Spread()  # where pieces are made before they are read
     prompts: Prompts | None = None  # that generations are asked for; None = the checkpoint is not asked by text
+    groups: dict[str, str] = field(default_factory=dict)  # of held-out ids: what the split dealt as one
     given: Given | None = None  # images made elsewhere; then there is no checkpoint (auditor.stages.black_box)
 
     @property
@@ -163,7 +165,10 @@ def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
     refuse_few_to_calibrate(config, "nonmembers", sizes.membership, holdout.info.distinct)
     canaries = open_canaries(config.canaries, geometry, train.digests, holdout.digests)
     suspects = read_suspects(config.membership.suspects, train.digests)
-    return Inputs(scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries, control, suspects)
+    return Inputs(
+        scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries, control, suspects,
+        groups=read_groups(data.groups, holdout.digests) if data.groups else {},
+    )  # fmt: skip
 
 
 def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> None:

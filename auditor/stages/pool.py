@@ -15,14 +15,14 @@ from auditor.encoders.base import Encoder
 from auditor.search.rows import Picked, Stacked
 from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Images, Inputs
-from auditor.stages.slices import HeldOut, slice_holdout
+from auditor.stages.slices import HeldOut, joined, slice_holdout
 from auditor.validity.planted import PlantedCopies, embed_planted, sample_originals
 
 
 def deal_holdout(inputs: Inputs, embedded: Embedded, seed: str) -> HeldOut:
-    """Held-out slices by whole duplicate groups of the first encoder, so that no group is cut by a slice."""
+    """Held-out slices by whole duplicate groups of the first encoder, and by whole groups of the split where given."""
     ids = list(inputs.holdout.digests)
-    groups = held_out_groups(inputs, embedded, seed)
+    groups = joined(held_out_groups(inputs, embedded, seed), [inputs.groups.get(name) for name in ids])
     return slice_holdout(ids, groups.tolist(), inputs.sizes, seed)
 
 

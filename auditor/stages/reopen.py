@@ -95,6 +95,8 @@ def specification(config: AuditConfig, inputs: Inputs) -> dict[str, Any]:
         asked["prompts"] = describe_prompts(config)
     if inputs.given is not None:
         asked["images"] = inputs.given.digest
+    if inputs.groups:
+        asked["groups"] = value_digest(sorted(inputs.groups.items()))
     if inputs.canaries:
         asked["canaries"] = inputs.canaries.describe() | {"delta": config.canaries.delta}
     return asked | {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from auditor.errors import ConfigError
-from auditor.stages.slices import slice_holdout, slice_sizes
+from auditor.stages.slices import joined, slice_holdout, slice_sizes
 
 IDS = [f"h{i:04d}" for i in range(1000)]
 
@@ -48,3 +49,17 @@ def test_sizes(training: int, holdout: int, nonmembers: int | None, expected: tu
 def test_too_few_held_out_images_are_refused_with_the_number_needed() -> None:
     with pytest.raises(ConfigError, match="got 90; expected at least 200"):
         slice_sizes(2000, 90, None)
+
+
+def test_images_are_joined_by_either_kind_of_group_and_through_others() -> None:
+    # 0-1 are duplicates, 1-2 were dealt together, so 0, 1 and 2 are one; 3-4 were dealt together; 5 is alone.
+    together = joined(np.array([7, 7, 1, 2, 3, 4]), [None, "x", "x", "y", "y", None])
+    assert len(set(together[:3])) == 1
+    assert together[3] == together[4]
+    assert len({together[0], together[3], together[5]}) == 3
+
+
+def test_without_groups_of_the_split_duplicates_alone_join() -> None:
+    together = joined(np.array([0, 1, 1, 2]), [None] * 4)
+    assert [int(np.sum(together == one)) for one in together] == [1, 2, 2, 1]
+    assert len(joined(np.array([], np.int64), [])) == 0

@@ -10,10 +10,11 @@ import torch
 from scipy.stats import binom, hypergeom
 
 from auditor.copies.groups import competing, duplicate_groups
+from auditor.copies.items import score_items
 from auditor.copies.placebo_hits import placebo_hits
 from auditor.store.record import Check
 from auditor.validity.placebo import holm_checks, placebo_check, placebo_p_value
-from tests.copies.worlds import labels, pool_of, population
+from tests.copies.worlds import DIM, labels, pool_of, population, unit
 
 REPETITIONS, QUERIES = 500, 60
 
@@ -47,6 +48,35 @@ def test_an_honest_audit_is_blocked_in_one_of_a_hundred_at_most() -> None:
         blocked += holm_checks([check])[0].status == "failed"
     assert tested == REPETITIONS
     assert blocked <= binom.ppf(0.999, REPETITIONS, 0.01)
+
+
+@pytest.mark.parametrize("by_group", [True, False])
+def test_relatives_of_placebo_images_must_not_compete(by_group: bool) -> None:
+    # Pairs that are alike, and no near-duplicates, are dealt to one side as one: 100 to training, 150 held out. Slices
+    # dealt by pair leave an honest audit alone; dealt image by image, placebo images land on their own twins.
+    rng, blocked = np.random.default_rng(4), 0
+    for _ in range(REPETITIONS):
+        pairs = np.repeat(population(rng, 250)[:, None], 2, axis=1) + 0.02 * rng.standard_normal((250, 2, DIM))
+        training, held_out = unit(pairs[:100].reshape(200, DIM)), unit(pairs[100:].reshape(300, DIM))
+        order = np.arange(300) if by_group else rng.permutation(300)
+        blocked += audit(rng, held_out[order[:200]], training, held_out[order[200:]]).status == "failed"
+    if by_group:
+        assert blocked <= binom.ppf(0.999, REPETITIONS, 0.01)
+    else:
+        assert blocked > REPETITIONS / 2
+
+
+def test_as_many_items_are_examined_whatever_their_labels() -> None:
+    # Every held-out image is hit and no training image: no call is possible after 21 of them, and counting goes on.
+    rng = np.random.default_rng(5)
+    vectors = population(rng, 4_000)
+    pool = pool_of(vectors, np.arange(4_000) < 400)
+    groups = duplicate_groups(pool, 0.99999)
+    competes, queries = competing(groups, "image"), vectors[400:]
+    counted = score_items(pool, groups, queries, competes, alpha=None)
+    called = score_items(pool, groups, queries, competes, alpha=0.10)
+    assert not np.isnan(counted.nearest_other).any()
+    assert np.isnan(called.nearest_other).any()
 
 
 def test_a_held_out_set_of_another_kind_is_found() -> None:

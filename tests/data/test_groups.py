@@ -1,0 +1,54 @@
+"""Groups of a split: read back as they were written, and refused where they cannot be what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from auditor.data.groups import read_groups, write_groups
+from auditor.errors import ConfigError
+
+
+def test_groups_are_read_back_and_images_alone_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "groups.csv"
+    write_groups(file, {"a": "1", "b,c": "1", "d": "2", 'e"': "3", "f": "3"})
+    assert read_groups(file, ["a", "b,c", "d", 'e"', "f"]) == {"a": "1", "b,c": "1", 'e"': "3", "f": "3"}
+
+
+def test_ids_of_the_other_set_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "groups.csv"
+    write_groups(file, {"trained": "1", "held": "1"})
+    assert read_groups(file, ["held", "other"]) == {"held": "1"}
+
+
+def test_a_split_without_any_group_is_fine(tmp_path: Path) -> None:
+    file = tmp_path / "groups.csv"
+    write_groups(file, {"a": "1", "b": "2"})
+    assert read_groups(file, ["a", "b"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("a,1\nb,1\n", "the header"),
+        ("", "the header"),
+        ("id,group\na\n", "in line 2"),
+        ("id,group\na,\n", "in line 2"),
+        ("id,group\na,1\na,2\n", "'a' in two groups"),
+        ("id,group\nx,1\ny,1\n", "2 ids, none of them held out"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str, fault: str) -> None:
+    file = tmp_path / "groups.csv"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=fault):
+        read_groups(file, ["a", "b"])
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.groups: got .*gone"):
+        read_groups(tmp_path / "gone.csv", ["a"])
+    (tmp_path / "bytes.csv").write_bytes(b"id,group\n\xff\xfe,1\n")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        read_groups(tmp_path / "bytes.csv", ["a"])
