@@ -42,7 +42,7 @@ class ComparedGeneration(Section):
     samplers: Annotated[list[SamplerName], Field(min_length=1)] = ["ddim"]
     steps: Count = 50
     batch_size: Count = 64
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of the networks; trajectories are float64 either way
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the networks; trajectories are float64 either way
     salt: str | None = None  # pin the probes; None = drawn secretly and recorded afterwards
 
 

@@ -19,7 +19,7 @@ class Asked:
     adapter_scale: float = 1.0  # times what the adapters add
     image_size: tuple[int, int] | None = None  # height and width in pixels; None = what the checkpoint states
     config: Path | None = None  # folder that says what a single file's tensors are; None = the checkpoint is a folder
-    dtype: Precision = "float32"  # what the denoising network computes in
+    dtype: Precision = "float32"  # what the denoising network and its text encoders compute in
 
     @classmethod
     def of(cls, section: CheckpointConfig) -> Asked:

@@ -75,7 +75,9 @@ def attending(denoiser: Denoiser) -> AttendingUNet | None:
 def text_encoders(denoiser: Denoiser) -> list[TextEncoder]:
     """The tokenizers and encoders of a text denoiser, in its own order; none of a denoiser without text."""
     encode = denoiser.prompts.encode if isinstance(denoiser, TextDenoiser) else None
-    return [part for part in vars(encode).values() if isinstance(part, TextEncoder)] if encode else []
+    values = vars(encode).values() if encode else ()
+    held = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+    return [part for part in held if isinstance(part, TextEncoder)]
 
 
 @contextmanager

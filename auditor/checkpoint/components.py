@@ -5,27 +5,37 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from auditor.checkpoint.manifest import component_config, component_folder
+from auditor.checkpoint.safetensors_header import check_header
 from auditor.checkpoint.scan import Scan
 from auditor.checkpoint.single_file import load_component
+from auditor.diffusion.precision import DTYPES
 from auditor.errors import CheckpointError
 
 SAVE_AGAIN = "Download or save the checkpoint again."
-# By library: what makes a network float32, and lets a shape that differs from the configuration's be an error.
-OPTIONS: dict[str, dict[str, object]] = {
-    "diffusers": {"low_cpu_mem_usage": False, "torch_dtype": torch.float32},
-    "transformers": {"dtype": torch.float32},
-}
+DTYPE_KEY = {"diffusers": "torch_dtype", "transformers": "dtype"}  # of from_pretrained
+AUTOENCODERS = ("vae", "vqvae")
+# Loaded as float32 whatever is asked for, and narrowed afterwards: small, and some hold Fourier frequencies.
+WIDE = ("UNet2DModel",)
+# Trained in bfloat16 with activations beyond what float16 holds; T5's are kept in bounds by transformers, which leaves
+# the layers that overflow in float32.
+OVERFLOWING = ("Gemma2Model",)
+STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}  # names of dtypes in safetensors
+PIECE = 2**22  # values looked at together: a check takes no memory to speak of
 COUNTED = re.compile(r"(^|\.)embeddings\.position_ids$")  # 0, 1, 2, ...: older versions saved them as if learnt
 
 
 def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str = "diffusers") -> Any:
-    """The component as an instance of the library's class ``kind``: float32, evaluation mode, no gradients.
+    """The component as an instance of the library's class ``kind``: evaluation mode, no gradients.
+
+    It is :func:`loading_dtype`'s. Half-precision weights stay what they are where half precision is asked for: memory
+    peaks at the weights' own size and the largest tensor's.
 
     Args:
       scan: The checkpoint.
@@ -40,7 +50,8 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
     subject = f"{scan.path}: {name}"
     if scan.model_index.get(name) in (None, [None, None]):
         raise CheckpointError(subject, "no such component in model_index.json", f"a {kind}", SAVE_AGAIN)
-    refuse_stray_adapter(component_folder(scan.path, name), subject)
+    folder, dtype = component_folder(scan.path, name), loading_dtype(scan, name, kind)
+    refuse_stray_adapter(folder, subject)
     origin = importlib.import_module(library)
     origin.utils.logging.disable_progress_bar()
     try:
@@ -51,12 +62,12 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
                 network, found = load_component(scan.weights, scan.path, pipeline, name, kind)
             else:
                 network, found = getattr(origin, kind).from_pretrained(
-                    component_folder(scan.path, name),
+                    folder,
                     use_safetensors=None if scan.pickled else True,
                     local_files_only=True,
-                    variant=variant_of(component_folder(scan.path, name)),
+                    variant=variant_of(folder),
                     output_loading_info=True,
-                    **OPTIONS[library],
+                    **{DTYPE_KEY[library]: dtype},
                 )
     except Exception as error:  # configurations are foreign: constructors raise whatever they meet
         got = " ".join(str(error).split())[:300] or type(error).__name__
@@ -67,9 +78,28 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             got = f"a file that {fault} the tensor {sorted(keys)[0]}{more}"
             raise CheckpointError(subject, got, f"exactly the tensors of its {kind} configuration", SAVE_AGAIN)
-    own_memory(network)
+    own_memory(network, stored_dtypes(folder))
     check_finite(network, subject)
     return network.to(device).eval().requires_grad_(False)
+
+
+def loading_dtype(scan: Scan, name: str, kind: str) -> torch.dtype:
+    """What a component is loaded in: as asked for; an autoencoder, and what an adapter will be fused into, float32."""
+    if name in AUTOENCODERS or kind in WIDE or scan.asked.adapter is not None or scan.weights is not None:
+        return torch.float32
+    return narrowest(kind, DTYPES[scan.asked.dtype])
+
+
+def narrowest(kind: str, dtype: torch.dtype) -> torch.dtype:
+    """``dtype``, or bfloat16 in place of float16 where a class's activations do not fit into it."""
+    return torch.bfloat16 if kind in OVERFLOWING and dtype == torch.float16 else dtype
+
+
+def stored_dtypes(folder: Path) -> set[torch.dtype]:
+    """The floating dtypes in the folder's safetensors files; all of them where there are other files."""
+    files = [*folder.glob("*.safetensors")]
+    names = {tensor.dtype for file in files for tensor in check_header(file)}
+    return {STORED[name] for name in names & STORED.keys()} if files else set(STORED.values())
 
 
 def variant_of(folder: Path) -> str | None:
@@ -85,23 +115,29 @@ def refuse_stray_adapter(folder: Path, subject: str) -> None:
         raise CheckpointError(subject, "adapter_config.json", "weights without an adapter beside them", remedy)
 
 
-def own_memory(network: torch.nn.Module) -> None:
-    """Copy weights out of the mapped file into aligned memory of their own.
+def own_memory(network: torch.nn.Module, mapped: Collection[torch.dtype]) -> None:
+    """Copy weights out of the mapped file into aligned memory of their own, one after the other.
 
     Kernels may round differently for weights at odd addresses, so that the same weights in another file would give
-    other last bits; and a file overwritten during an audit would change a mapped network, or kill the process.
+    other last bits; and a file overwritten during an audit would change a mapped network, or kill the process. Weights
+    of dtypes that the file does not hold were converted, and lie in memory of their own already.
     """
     for tensor in [*network.parameters(), *network.buffers()]:
-        tensor.data = tensor.data.clone()
+        if tensor.dtype in mapped or not tensor.is_floating_point():
+            tensor.data = tensor.data.clone()
 
 
 def check_finite(network: torch.nn.Module, subject: str) -> None:
     """Raise CheckpointError naming the first tensor that holds NaN or infinite values."""
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        broken = int((~torch.isfinite(tensor)).sum())
+        pieces = torch.split(tensor.detach().flatten(), PIECE)
+        broken = sum(int((~torch.isfinite(piece)).sum()) for piece in pieces)
         if broken:
             got = f"{broken} of {tensor.numel()} values NaN or infinite in {name}"
-            raise CheckpointError(subject, got, "finite weights", "Audit a checkpoint whose training did not diverge.")
+            remedy = "Audit a checkpoint whose training did not diverge."
+            if tensor.dtype == torch.float16:
+                remedy = "Ask for bfloat16 or float32, which hold larger values; or its training diverged."
+            raise CheckpointError(subject, got, "finite weights", remedy)
 
 
 def scheduler_config(scan: Scan) -> dict[str, object]:

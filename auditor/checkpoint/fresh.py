@@ -32,6 +32,7 @@ def reinitialise(checkpoint: LoadedCheckpoint, seed: str) -> LoadedCheckpoint:
         torch.manual_seed(int(generator(seed, "untrained network").integers(2**63)))
         network = type(denoiser.network).from_config(denoiser.network.config)
     fresh = network.to(device).eval().requires_grad_(False)
-    if any(parameter.dtype == torch.bfloat16 for parameter in denoiser.network.parameters()):
-        reduce_precision(fresh, torch.bfloat16)
+    narrow = {parameter.dtype for parameter in denoiser.network.parameters()} - {torch.float32}
+    for dtype in narrow:
+        reduce_precision(fresh, dtype)
     return replace(checkpoint, denoiser=replace(denoiser, network=fresh))

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-import torch
-
 from auditor.checkpoint import (  # noqa: F401  # each registers its family
     dit,
     flux,
@@ -21,6 +19,7 @@ from auditor.checkpoint import (  # noqa: F401  # each registers its family
     unet,
 )
 from auditor.checkpoint.adapter import fuse_adapter
+from auditor.checkpoint.attention import text_encoders
 from auditor.checkpoint.components import scheduler_config
 from auditor.checkpoint.family import Parts, Trained, families
 from auditor.checkpoint.flow import flow_schedule, is_flow
@@ -30,8 +29,9 @@ from auditor.checkpoint.latents import LatentCodec
 from auditor.checkpoint.scan import Scan, check_unchanged
 from auditor.checkpoint.schedule import noise_schedule, prediction_type, train_timesteps
 from auditor.checkpoint.text import TextConditioner
+from auditor.checkpoint.text_encoders import narrow_encoder
 from auditor.diffusion.denoiser import Denoiser
-from auditor.diffusion.precision import Precision, reduce_precision
+from auditor.diffusion.precision import DTYPES, Precision, reduce_precision
 from auditor.diffusion.prediction import PredictionType
 from auditor.errors import ConfigError
 from auditor.store.record import Checkpoint
@@ -97,8 +97,8 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> 
     Args:
       scan: From :func:`auditor.checkpoint.scan.scan`.
       device: As torch names it.
-      dtype: What the denoising network computes in, None = what the scan was asked for; the denoiser takes and gives
-        float32 either way, and an autoencoder keeps float32. Weights are checked in float32. Another dtype is another
+      dtype: What the denoising network and its text encoders compute in, None = what the scan was asked for; the
+        denoiser takes and gives float32 either way, and an autoencoder keeps float32. Another dtype is another
         result: asked of the scan it is part of its digest, and a cache keyed by that alone must not mix others.
 
     Raises:
@@ -110,6 +110,7 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> 
     dtype = dtype or scan.asked.dtype
     if dtype not in get_args(Precision):
         raise ConfigError("dtype", repr(dtype), f"one of {', '.join(get_args(Precision))}", "Correct it.")
+    scan = replace(scan, asked=replace(scan.asked, dtype=dtype))  # the digest stays that of the scan
     check_unchanged(scan)
     pipeline = str(scan.model_index["_class_name"])
     config = scheduler_config(scan)
@@ -119,10 +120,18 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> 
     if scan.asked.adapter is not None:
         parts.notes.extend(fuse_adapter(scan, scan.asked.adapter, parts.network, parts.encoders))
     if dtype != "float32":
-        reduce_precision(parts.network, torch.bfloat16)
-        parts.notes.append(f"the network ran in {dtype}")
+        narrow(parts, dtype)
     info = describe(scan, pipeline, parts, train_timesteps(config))
     return LoadedCheckpoint(info, parts.denoiser, parts.codec, parts.num_classes, parts.null_class, config)
+
+
+def narrow(parts: Parts, dtype: Precision) -> None:
+    """The network, and encoders that had to be loaded in float32, in ``dtype``, in place."""
+    reduce_precision(parts.network, DTYPES[dtype])
+    encoders = text_encoders(parts.denoiser)
+    for encoder in encoders:
+        narrow_encoder(encoder.network, DTYPES[dtype])
+    parts.notes.append(f"the network {'and its text encoders ' if encoders else ''}ran in {dtype}")
 
 
 def training(config: Mapping[str, object], image_size: tuple[int, int] | None = None) -> Trained:

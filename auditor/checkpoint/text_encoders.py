@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from auditor.checkpoint.components import SAVE_AGAIN, load_network
+from auditor.checkpoint.components import SAVE_AGAIN, load_network, narrowest
 from auditor.checkpoint.manifest import component_folder
 from auditor.checkpoint.scan import Scan
+from auditor.diffusion.precision import widen_output
 from auditor.errors import CheckpointError
 
 
@@ -34,6 +35,8 @@ class TextEncoder:
 def load_text_encoder(scan: Scan, kind: str, device: str, place: str = "", length: int | None = None) -> TextEncoder:
     """``tokenizer`` and ``text_encoder`` of a checkpoint, or those whose names end in ``place``.
 
+    The network computes in what the checkpoint is loaded in, and gives float32.
+
     Args:
       scan: The checkpoint.
       kind: The text encoder's class in transformers.
@@ -45,6 +48,7 @@ def load_text_encoder(scan: Scan, kind: str, device: str, place: str = "", lengt
       CheckpointError: No tokenizer of a known class can be read, or its ids are more than the network's.
     """
     network = load_network(scan, f"text_encoder{place}", kind, device, library="transformers")
+    widen_output(network)
     tokenizer = load_tokenizer(scan, f"tokenizer{place}")
     if len(tokenizer) > network.config.vocab_size:
         expected = f"at most {network.config.vocab_size}, as the text encoder knows"
@@ -53,6 +57,19 @@ def load_text_encoder(scan: Scan, kind: str, device: str, place: str = "", lengt
     if length is None:
         length = tokenizer.model_max_length if places is None else min(tokenizer.model_max_length, places)
     return TextEncoder(tokenizer, network, length)
+
+
+def narrow_encoder(network: Any, dtype: torch.dtype) -> None:
+    """Make a text encoder that was loaded in float32 what loading it in ``dtype`` makes of it, in place.
+
+    Layers that overflow float16 stay in float32, as transformers has it (T5's ``wo``); so do whole networks that
+    :func:`auditor.checkpoint.components.narrowest` widens.
+    """
+    dtype = narrowest(type(network).__name__, dtype)
+    kept = (network._keep_in_fp32_modules or ()) if dtype == torch.float16 else ()
+    for name, parameter in network.named_parameters():
+        if not set(name.split(".")) & set(kept):
+            parameter.data = parameter.data.to(dtype)
 
 
 def load_tokenizer(scan: Scan, name: str) -> Any:

@@ -1,7 +1,8 @@
 """A network in reduced precision between float32 neighbours: what a user gains in time, and loses in bits.
 
-Only the network runs in it. Probe noise is drawn in float32, schedule, conversion and trajectory stay float64, and the
-autoencoder of a latent model keeps float32, since it decides the pixels that are compared.
+Only the network runs in it, and the encoders of a network that reads text. Probe noise is drawn in float32, schedule,
+conversion and trajectory stay float64, and the autoencoder of a latent model keeps float32, since it decides the pixels
+that are compared.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ from typing import Any, Literal
 
 import torch
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
+DTYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 # Fourier frequencies are around 16: at log-sigma 5, rounding them to bfloat16 would turn phases by up to a radian.
 KEPT = ("time_proj",)
 # Inputs that say where and when rather than what: bfloat16 would round a time of 983.5 to 984, and a place alike.
@@ -41,9 +47,21 @@ def reduce_precision(network: torch.nn.Module, dtype: torch.dtype) -> None:
         floating = isinstance(value, torch.Tensor) and value.is_floating_point() and name not in EXACT
         return value.to(dtype) if floating else value
 
+    network.register_forward_pre_hook(narrow, with_kwargs=True)
+    widen_output(network)
+
+
+def widen_output(network: torch.nn.Module) -> None:
+    """Let ``network``, whose output is a mapping of tensors and tuples of them, give float32 in place of less."""
+
+    def widened(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(widened(one) for one in value)
+        return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
     def widen(_: torch.nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
-        output.sample = output.sample.float()
+        for name, value in list(output.items()):
+            output[name] = widened(value)
         return output
 
-    network.register_forward_pre_hook(narrow, with_kwargs=True)
     network.register_forward_hook(widen)

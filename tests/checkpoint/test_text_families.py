@@ -161,7 +161,7 @@ def test_in_bfloat16_the_network_answers_nearly_the_same(name: str, folders: dic
     full, half = (load(scanned, dtype=dtype).with_prompts(PROMPTS) for dtype in ("float32", "bfloat16"))
     noise, t = start(full), torch.tensor([300, 500, 700]) * (len(full.denoiser.schedule) // 1000)
     wanted, made = full.denoiser(noise, t, PLACES), half.denoiser(noise, t, PLACES)
-    assert made.dtype == torch.float32 and half.info.notes[-1] == "the network ran in bfloat16"
+    assert made.dtype == torch.float32 and half.info.notes[-1] == "the network and its text encoders ran in bfloat16"
     assert 0 < (made - wanted).square().mean().sqrt() < 0.05 * wanted.std()  # eight bits of mantissa, a few layers
     asked = scan(folders[name], asked=replace(scanned.asked, dtype="bfloat16"))
     assert asked.digest != scanned.digest
