@@ -28,6 +28,7 @@ WIDE = ("UNet2DModel",)
 OVERFLOWING = ("Gemma2Model",)
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}  # names of dtypes in safetensors
 PIECE = 2**22  # values looked at together: a check takes no memory to speak of
+VARIANT = re.compile(r"\.(?!index)(\w+)(-\d+-of-\d+)?\.safetensors$")  # model.fp16-00001-of-00002.safetensors
 COUNTED = re.compile(r"(^|\.)embeddings\.position_ids$")  # 0, 1, 2, ...: older versions saved them as if learnt
 
 
@@ -103,9 +104,9 @@ def stored_dtypes(folder: Path) -> set[torch.dtype]:
 
 
 def variant_of(folder: Path) -> str | None:
-    """``fp16`` if the folder holds weights under that variant's names alone, as half-precision copies come."""
-    names = [file.name for file in folder.glob("*.safetensors")]
-    return "fp16" if names and all(".fp16" in name for name in names) else None
+    """Such as ``fp16`` if the folder holds weights under one variant's names alone, as half-precision copies come."""
+    found = {variant[1] if (variant := VARIANT.search(file.name)) else None for file in folder.glob("*.safetensors")}
+    return found.pop() if len(found) == 1 else None
 
 
 def refuse_stray_adapter(folder: Path, subject: str) -> None:

@@ -103,8 +103,11 @@ def refuse_unasked(asked: Asked, pipeline: str) -> None:
 
 
 def relative_files(root: Path, notes: list[str]) -> Iterator[str]:
-    """Posix paths of all files below the folder; links must stay inside it, everything must be a regular file."""
-    inside = root.resolve()
+    """Posix paths of all files below the folder; links must stay inside it, everything must be a regular file.
+
+    A snapshot in the cache of the Hugging Face hub is made of links into ``blobs`` beside it, which count as inside.
+    """
+    inside = [root.resolve(), *hub_blobs(root.resolve())]
     for folder, names, files in os.walk(root):
         for name in sorted(SKIPPED_FOLDERS.intersection(names)):
             notes.append(f"not looked into: {Path(folder, name).relative_to(root).as_posix()}/")
@@ -114,10 +117,17 @@ def relative_files(root: Path, notes: list[str]) -> Iterator[str]:
         yield from (Path(folder, name).relative_to(root).as_posix() for name in files)
 
 
-def _check_place(root: Path, inside: Path, entry: Path) -> None:
+def hub_blobs(root: Path) -> list[Path]:
+    """Where the files of ``<cache>/models--<name>/snapshots/<revision>`` lie; none for a folder elsewhere."""
+    repository = root.parent.parent
+    known = root.parent.name == "snapshots" and repository.name.startswith("models--")
+    return [repository / "blobs"] if known and not (repository / "blobs").is_symlink() else []
+
+
+def _check_place(root: Path, inside: list[Path], entry: Path) -> None:
     subject = f"{root}: {entry.relative_to(root).as_posix()}"
     target = entry.resolve()
-    if entry.is_symlink() and not target.is_relative_to(inside):
+    if entry.is_symlink() and not any(target.is_relative_to(place) for place in inside):
         remedy = "Copy the folder with its links resolved (cp -rL) and audit the copy."
         raise UnsafeArtifactError(subject, f"a link to {target}", "files inside the folder", remedy)
     if not target.exists():
@@ -145,7 +155,7 @@ def check_file(root: Path, name: str, allow_pickle: bool) -> bool:
     if suffix not in PICKLE_SUFFIXES:
         raise UnsafeArtifactError(subject, "a pickle or zip archive", "a file that is what it says", "Remove it.")
     if not allow_pickle:
-        remedy = "Convert it to safetensors, or opt in with checkpoint.allow_pickle = true (or --allow-pickle)."
+        remedy = "Convert it to safetensors (or remove it, where that lies beside it), or opt in with --allow-pickle."
         raise UnsafeArtifactError(subject, "pickled weights, which can execute code", "safetensors", remedy)
     try:
         check_pickle(file)

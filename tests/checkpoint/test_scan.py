@@ -185,6 +185,45 @@ def test_links_inside_the_folder_are_followed(ddpm: Path) -> None:
     load(scan(ddpm))
 
 
+def as_in_the_hub_cache(root: Path, cache: Path) -> Path:
+    """The folder as huggingface_hub keeps it: a snapshot of links into blobs named by their content."""
+    repository = cache / "models--somebody--garments"
+    snapshot, blobs = repository / "snapshots" / "0123abc", repository / "blobs"
+    blobs.mkdir(parents=True)
+    for place, file in enumerate(file for file in sorted(root.rglob("*")) if file.is_file()):
+        file.rename(blobs / f"{place:040x}")
+        link = snapshot / file.relative_to(root)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(Path(*[".."] * (len(link.relative_to(repository).parts) - 1), "blobs", f"{place:040x}"))
+    return snapshot
+
+
+def test_a_snapshot_in_the_hub_cache_is_read(ddpm: Path, tmp_path: Path) -> None:
+    wanted = scan(ddpm).digest
+    scanned = scan(as_in_the_hub_cache(ddpm, tmp_path / "hub"))
+    assert scanned.digest == wanted
+    load(scanned)
+
+
+def test_a_snapshot_may_not_link_beyond_its_own_blobs(ddpm: Path, tmp_path: Path) -> None:
+    snapshot = as_in_the_hub_cache(ddpm, tmp_path / "hub")
+    scan(snapshot)  # negative control
+    other = tmp_path / "hub" / "models--somebody--else" / "blobs"
+    other.mkdir(parents=True)
+    (snapshot / WEIGHTS).resolve().rename(other / "f")
+    (snapshot / WEIGHTS).unlink()
+    (snapshot / WEIGHTS).symlink_to(other / "f")
+    with pytest.raises(AuditError, match="a link to "):
+        scan(snapshot)
+
+
+def test_blobs_beside_any_other_folder_are_outside(ddpm: Path, tmp_path: Path) -> None:
+    snapshot = as_in_the_hub_cache(ddpm, tmp_path / "hub")
+    snapshot.parent.parent.rename(tmp_path / "garments")
+    with pytest.raises(AuditError, match="a link to "):
+        scan(tmp_path / "garments" / "snapshots" / "0123abc")
+
+
 def test_a_link_to_nothing_is_named(ddpm: Path) -> None:
     (ddpm / WEIGHTS).unlink()
     (ddpm / WEIGHTS).symlink_to("gone.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
+from auditor.checkpoint.attention import text_encoders
 from auditor.checkpoint.load import load
 from auditor.checkpoint.scan import scan
 from auditor.errors import AuditError, CheckpointError, UnsafeArtifactError
 from tests.single_files import clip_names
-from tests.text_pipelines import PROMPTS, save_sd, save_sd3, text_unet
+from tests.text_pipelines import PROMPTS, save_pixart, save_sd, save_sd3, text_unet
 
 TEXT = "text_encoder/model.safetensors"
 
@@ -74,7 +77,22 @@ def half_precision_names(root: Path) -> None:
         file.rename(file.with_suffix(".fp16.safetensors"))
 
 
-@pytest.mark.parametrize("change", [old_names, old_tokenizer, safety_checker, half_precision_names])
+def bfloat_names(root: Path) -> None:
+    for file in root.rglob("*.safetensors"):
+        file.rename(file.with_suffix(".bf16.safetensors"))
+
+
+def in_shards(root: Path) -> None:
+    """The network in two files with an index, in half precision's naming."""
+    unet = root / "unet"
+    (unet / "diffusion_pytorch_model.safetensors").unlink()
+    text_unet().save_pretrained(unet, max_shard_size="20KB", variant="fp16")
+    assert len(list(unet.glob("*-of-*.safetensors"))) > 1
+
+
+@pytest.mark.parametrize(
+    "change", [old_names, old_tokenizer, safety_checker, half_precision_names, bfloat_names, in_shards]
+)
 def test_as_people_publish_them(change: Callable[[Path], None], original: Path, folder: Path) -> None:
     change(folder)
     torch.testing.assert_close(output(folder), output(original))
@@ -189,3 +207,32 @@ def test_a_flow_network_needs_a_flow(tmp_path: Path) -> None:
     edit(root / "scheduler" / "scheduler_config.json", lambda config: config.update(_class_name="DDIMScheduler"))
     with pytest.raises(AuditError, match="diffusion"):
         load(scan(root))
+
+
+def test_a_tokenizer_of_sentencepiece_alone_is_read(tmp_path: Path) -> None:
+    # As PixArt's is published: no tokenizer.json, and sentencepiece itself as the oracle.
+    folder = save_pixart(tmp_path / "pixart", "PixArtAlphaPipeline")
+    corpus = [" ".join(PROMPTS), "the quick brown fox jumps over the lazy dog"] * 20
+    written = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus), model_writer=written, vocab_size=40, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+        hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    for file in (folder / "tokenizer").iterdir():
+        file.unlink()
+    (folder / "tokenizer" / "spiece.model").write_bytes(written.getvalue())
+    stated = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": 120}
+    (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(stated))
+    [encoder] = text_encoders(load(scan(folder)).with_prompts(PROMPTS).denoiser)
+    oracle = SentencePieceProcessor(model_proto=written.getvalue())
+    for prompt in PROMPTS:
+        ids, mask = encoder.tokens(prompt)
+        assert ids[0, : mask.sum()].tolist() == [*oracle.encode(prompt), 1]
+
+
+def test_an_older_class_of_pixart_is_read(tmp_path: Path) -> None:
+    folder = save_pixart(tmp_path / "pixart", "PixArtAlphaPipeline")
+    wanted = output(folder)
+    edit(folder / "model_index.json", lambda index: index.update(transformer=["diffusers", "Transformer2DModel"]))
+    edit(folder / "transformer" / "config.json", lambda config: config.update(_class_name="Transformer2DModel"))
+    torch.testing.assert_close(output(folder), wanted)
