@@ -20,8 +20,9 @@ from auditor.report.leaflet import write_leaflet
 from auditor.report.pages import Images, known_images
 from auditor.report.prompts import prompts_leaflet
 from auditor.stages.environment import environment
+from auditor.stages.prompt_base import OnBase, beside_base, common_detectors, open_base
 from auditor.stages.prompt_record import Sides, assemble, illustrate
-from auditor.stages.prompts import Listed, choose_detectors, describe_list, list_prompts, score_list
+from auditor.stages.prompts import Listed, describe_list, list_prompts, score_list
 from auditor.store.digest import value_digest
 from auditor.store.prompts import PromptRanking
 from auditor.store.run_directory import RunDirectory, write_json
@@ -47,17 +48,22 @@ def rank_prompts(
     calls keep the share of false ones at ``asked.alpha``; without, prompts are ranked and none is called. Writes
     prompts.json, prompts.html and prompts.md. Killed and called again, it goes on where it was.
 
+    With ``asked.base``, what the checkpoint was fine-tuned from, prompts are scored on both under the same noises, and
+    called ones are told apart: added by the fine-tune, or known to its base already
+    (:func:`auditor.prompts.contrast.contrast`).
+
     Args:
       checkpoint: Folder of a text-to-image checkpoint.
       prompts: A file (see :func:`auditor.data.prompts.read_prompts`) or the texts.
       run_dir: A new folder, or that of an earlier call with the same arguments.
       controls: Likewise; None = none.
-      asked: Detectors, noises, level.
+      asked: Detectors, noises, level, the base of a fine-tune.
       progress: Where stages report how far they are; silent by default.
       images: ``full``, or ``none`` to leave pictures out of the reports.
 
     Raises:
-      ConfigError: Not a text-to-image checkpoint; no prompts, or empty ones only; more steps than training times.
+      ConfigError: Not a text-to-image checkpoint; no prompts, or empty ones only; more steps than training times; a
+        base that does not fit.
       AuditError: See :mod:`auditor.errors`; nothing finished so far is lost.
     """
     show, chosen, asked = progress or Silent(), known_images(images), asked or RankingConfig()
@@ -71,10 +77,8 @@ def rank_prompts(
     if asked.steps > len(bound.schedule):
         expected = f"at most {len(bound.schedule)}, the checkpoint's training times"
         raise ConfigError("steps", asked.steps, expected, "Take fewer steps.")
-    detectors, left_out = choose_detectors(loaded, bound, asked)
-    if not detectors:
-        remedy = "Ask for magnitude, which every text-to-image checkpoint allows."
-        raise ConfigError("detectors", "; ".join(left_out.values()), "one that can be run", remedy)
+    base = open_base(asked, loaded, device)
+    detectors, left_out = common_detectors([loaded] if base is None else [loaded, base], asked)
 
     listed = list_prompts(bound, texts)
     empty = list_prompts(bound, [""])[0].seen
@@ -86,16 +90,19 @@ def rank_prompts(
 
     specification = {
         "prompts": value_digest(texts), "controls": None if against is None else value_digest(against),
-        "asked": asked.model_dump(mode="json", exclude={"adapter", "adapter_scale"}),  # the digest has both
+        "asked": asked.model_dump(mode="json", exclude={"adapter", "adapter_scale", "base"}),  # digests have them
         "tool": version("diffusion-auditor"), "checkpoint": scanned.digest,
+        **({} if base is None else {"base": base.info.digest}),
     }  # fmt: skip
     run = RunDirectory.open(Path(run_dir), specification, asked.salt or draw_salt())
     seed = root_seed(run.salt, scanned.digest)
-    scores = score_list(
-        run, loaded, [one.prompt for one in (*tested, *kept)], detectors, asked, seed, device, show
-    )  # fmt: skip
+    scored = [one.prompt for one in (*tested, *kept)]
+    scores = score_list(run, loaded, scored, detectors, asked, seed, device, show)
     sides = Sides(listed, tested, kept, overlapping=len(pool) - len(kept), given=against is not None)
     found = assemble(sides, scores, detectors, left_out, asked, seed)
+    if base is not None:
+        on_base = score_list(run, base, scored, detectors, asked, seed, device, show, under="prompts/base")
+        found = beside_base(found, sides, scores, OnBase(base.info, on_base), loaded.info, asked.alpha)
     ranking = PromptRanking(
         tool_version=version("diffusion-auditor"),
         digest=value_digest(specification),

@@ -32,6 +32,7 @@ class RankingConfig(Section):
     column: str | None = None  # of a table of prompts; None = the first usual name
     adapter: Path | None = None  # low-rank adapters to fuse into the checkpoint, one .safetensors file
     adapter_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    base: Path | None = None  # what the checkpoint was fine-tuned from; may be the checkpoint without ``adapter``
     allow_pickle: bool = False
     salt: str | None = None  # pin the noises; None = drawn secretly and recorded afterwards
 

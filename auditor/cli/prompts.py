@@ -13,6 +13,7 @@ from auditor.cli.display import COLOURS, Terminal, printable
 from auditor.cli.options import default_run_directory
 from auditor.config import config_error
 from auditor.ranking_config import DetectorName, RankingConfig
+from auditor.store.prompts import RankedPrompt
 
 SHOWN = 20  # prompts in the terminal; the report has all
 
@@ -26,6 +27,9 @@ SHOWN = 20  # prompts in the terminal; the report has all
               help="The first decides [default: magnitude,consistency,one_step,sharpness]. "
                    f"All: {', '.join(get_args(DetectorName))}.")  # fmt: skip
 @click.option("--adapter", type=click.Path(path_type=Path), help="LoRA file to fuse into CHECKPOINT.")
+@click.option("--base", type=click.Path(path_type=Path),
+              help="What it was fine-tuned from, such as CHECKPOINT without --adapter: what the base knows "
+                   "already is not charged to the fine-tune.")  # fmt: skip
 @click.option("--seeds", "noises", type=click.IntRange(1), help="Start noises per prompt [default: 4].")
 @click.option("--steps", type=click.IntRange(1), help="Steps of detectors that follow a path [default: 10].")
 @click.option("--guidance", "guidance_scale", type=click.FloatRange(0), help="[default: 7.5]")
@@ -45,14 +49,15 @@ def prompts(
 
     PROMPTS is a text file, one a line, or a csv, jsonl, parquet or Arrow file with a caption column. No picture is made
     and no training data is needed. With --controls, prompts that stand out beside controls of the same length and
-    style are called, at a false discovery rate; without, prompts are ranked and none is called. prompts.json,
+    style are called, at a false discovery rate; without, prompts are ranked and none is called. With --base, what the
+    fine-tune added is told from what its base knew already, which is not charged to it. prompts.json,
     prompts.html and prompts.md go into the output folder; killed and started again with the same command, it goes on
     where it was. Ends with 0 whatever it found.
 
     \b
     auditor prompts CHECKPOINT captions.txt --controls held-out.txt
     auditor prompts CHECKPOINT train.parquet --controls holdout.parquet --detectors magnitude,bright_ending
-    auditor prompts BASE lora-captions.txt --adapter lora.safetensors --controls held-out.txt    # and without --adapter
+    auditor prompts SD lora-captions.txt --adapter lora.safetensors --base SD --controls held-out.txt
     """
     given = {key: value for key, value in options.items() if value is not None}
     if detectors:
@@ -66,29 +71,40 @@ def prompts(
     terminal = Terminal()
 
     from auditor.ranking import rank_prompts  # torch and diffusers load only now
-    from auditor.report.prompts import prompts_sentence, shortened
+    from auditor.report.prompt_base import shortened
+    from auditor.report.prompts import charged, prompts_sentence
 
     ranking = rank_prompts(
         checkpoint, prompts, directory, controls=controls, asked=asked, progress=terminal, images=images
     )
     if as_json:
         click.echo(ranking.model_dump_json(indent=1))
-    table = Table(
-        "", Column("prompt", no_wrap=True, max_width=40), "called", ranking.deciding, "p", "q", box=None, pad_edge=False
-    )
+    figures = ("p", "q") if ranking.base is None else ("on base", "q added")
+    columns = [Column(name, no_wrap=True) for name in ("called", ranking.deciding, *figures)]
+    table = Table("", Column("prompt", no_wrap=True, max_width=32), *columns, box=None, pad_edge=False)
     for place, one in enumerate(ranking.prompts[:SHOWN], 1):
-        decide = one.scores.get(ranking.deciding)
-        figures = (None, None, None) if decide is None else (decide.score, decide.p_value, decide.q_value)
-        called = "[red]called[/]" if one.called else ""
-        table.add_row(str(place), printable(shortened(one.prompt) or "(empty)"), called, *map(_figure, figures))
+        text = printable(shortened(one.prompt) or "(empty)")
+        table.add_row(str(place), text, *_cells(one, ranking.deciding, beside=ranking.base is not None))
     terminal.console.print(table)
     if len(ranking.prompts) > SHOWN:
         terminal.console.print(f"  and {len(ranking.prompts) - SHOWN:,} more in the report", highlight=False)
-    colour = COLOURS["fail" if ranking.called else "cannot conclude"]
+    colour = COLOURS["fail" if charged(ranking) else "cannot conclude"]
     terminal.console.print(f"[{colour}]{printable(prompts_sentence(ranking))}[/]", highlight=False)
     for note in (ranking.comparison.statement, *ranking.notes):
         terminal.console.print(f"  → {printable(note)}", highlight=False)
     terminal.console.print(f"report: {printable(directory / 'prompts.html')}", highlight=False, soft_wrap=True)
+
+
+def _cells(one: RankedPrompt, deciding: str, *, beside: bool) -> list[str]:
+    """Whether it is called, and by what; with a base, whose it is."""
+    decide, base = one.scores.get(deciding), one.base.get(deciding)
+    called = "[red]called[/]" if one.called else ""
+    if base is not None and base.origin not in (None, "none"):
+        called = "[red]added[/]" if base.origin == "added" else base.origin
+    figures = (None, None) if decide is None else (decide.p_value, decide.q_value)
+    if beside:
+        figures = (None, None) if base is None else (base.score.score, base.q_value)
+    return [called, *map(_figure, (None if decide is None else decide.score, *figures))]
 
 
 def _figure(value: float | None) -> str:

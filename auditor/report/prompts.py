@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from auditor.report.comparison.blocks import Block, Facts, Items, Section, Sheet, Table, Text, folded
 from auditor.report.leaflet import Leaflet
-from auditor.store.prompts import PromptRanking, RankedPrompt
+from auditor.report.prompt_base import BESIDE_BASE, ORIGINS, base_sections, figure, shortened
+from auditor.store.prompts import BaseOfPrompts, PromptRanking, RankedPrompt
 from auditor.store.wording import count, percent
 
 TITLES = {
@@ -32,7 +33,6 @@ NOT_SHOWN = (
     "Controls are taken to be prompts that were not trained on. Any that were make the test miss prompts, not invent "
     "them.",
 )
-LONGEST = 120  # characters of a prompt in a table
 
 
 def prompts_sentence(ranking: PromptRanking) -> str:
@@ -44,25 +44,53 @@ def prompts_sentence(ranking: PromptRanking) -> str:
         return f"{count(scored, 'prompt')} ranked by {ranking.deciding}; none is called ({reason})."
     if ranking.floor > scored and not ranking.called:
         return f"{count(scored, 'prompt')} ranked by {ranking.deciding}; controls are too few to call any."
+    if ranking.base is not None:
+        return _base_sentence(ranking, ranking.base, scored)
     verb = "is" if ranking.called == 1 else "are"
     called = f"{ranking.called:,}" if ranking.called else "None"
     rate = f"at a false discovery rate of {percent(ranking.alpha)}"
     return f"{called} of {count(scored, 'prompt')} {verb} called memorised by {ranking.deciding}, {rate}."
 
 
+def _base_sentence(ranking: PromptRanking, base: BaseOfPrompts, scored: int) -> str:
+    """What the fine-tune added, and apart from it what its base knows."""
+    verb, added = ("is" if base.added == 1 else "are"), (f"{base.added:,}" if base.added else "None")
+    said = (
+        f"{added} of {count(scored, 'prompt')} {verb} called memorised and added by the fine-tune, by "
+        f"{ranking.deciding}, at a false discovery rate of {percent(ranking.alpha)}."
+    )
+    rest = [f"{base.shared:,} known to its base already" * bool(base.shared)]
+    rest += [f"{base.undecided:,} not shown to be either's" * bool(base.undecided)]
+    others = " and ".join(filter(None, rest))
+    return f"{said} Of the {ranking.called:,} called on the fine-tune, {others}." if others else said
+
+
+def _title(ranking: PromptRanking) -> str:
+    if ranking.base is None:
+        return "Prompts seem memorised" if ranking.called else "Prompts ranked, none called"
+    if ranking.base.added:
+        return "The fine-tune seems to have memorised prompts"
+    return "No prompt shown to be memorised by the fine-tune alone" if ranking.called else "Prompts ranked, none called"
+
+
+def charged(ranking: PromptRanking) -> int:
+    """Prompts called and charged to the checkpoint; of a fine-tune beside its base, those that it added."""
+    return ranking.called if ranking.base is None else ranking.base.added
+
+
 def prompts_leaflet(ranking: PromptRanking) -> Leaflet:
     """Every format's content."""
-    title = "Prompts seem memorised" if ranking.called else "Prompts ranked, none called"
     return Leaflet(
         kind="Memorised prompts",
-        title=title,
+        title=_title(ranking),
         lead=prompts_sentence(ranking),
-        tone="fail" if ranking.called else "open",
-        note=METHOD,
+        tone="fail" if charged(ranking) else "open",
+        note=METHOD if ranking.base is None else f"{METHOD} {BESIDE_BASE}",
         made=f"{ranking.started}, auditor {ranking.tool_version}",
         source="prompts.json",
         sections=[
             _prompts(ranking),
+            *base_sections(ranking),
             _detectors(ranking),
             _controls(ranking),
             *_masks(ranking),
@@ -70,11 +98,6 @@ def prompts_leaflet(ranking: PromptRanking) -> Leaflet:
             _made(ranking),
         ],
     )
-
-
-def _sections(ranking: PromptRanking) -> list[Section]:
-    measured = [_prompts(ranking), _detectors(ranking), _controls(ranking), *_masks(ranking)]
-    return [*measured, _unsaid(), _made(ranking)]
 
 
 def _prompts(ranking: PromptRanking) -> Section:
@@ -97,13 +120,15 @@ def _row(one: RankedPrompt, deciding: str, others: list[str]) -> tuple[str, ...]
     if one.unscored:
         return (text, f"not ranked: {one.unscored}", *("–" for _ in range(3 + len(others))), tokens, lines)
     decide = one.scores[deciding]
+    origin = one.base[deciding].origin if deciding in one.base else None
+    called = "called" if one.called else "–"
     return (
         text,
-        "called" if one.called else "–",
-        _number(decide.score),
-        _number(decide.p_value),
-        _number(decide.q_value),
-        *(_number(one.scores[name].score) for name in others),
+        called if origin in (None, "none") else ORIGINS[origin],
+        figure(decide.score),
+        figure(decide.p_value),
+        figure(decide.q_value),
+        *(figure(one.scores[name].score) for name in others),
         tokens,
         lines,
     )
@@ -117,6 +142,7 @@ def _detectors(ranking: PromptRanking) -> Section:
             rows.append((one.name, TITLES.get(one.name, ""), "not run", one.unscored))
         else:
             called = "–" if one.called is None else f"{one.called:,} of {one.scored:,}"
+            called += "" if one.added is None else f", {one.added:,} added"
             rows.append((one.name, TITLES.get(one.name, ""), f"{one.evaluations:.1f}", called))
     n = sum(one.unscored is None for one in ranking.prompts)
     said = (
@@ -158,6 +184,7 @@ def _made(ranking: PromptRanking) -> Section:
     lists = [("Prompts", ranking.tested), ("Controls", ranking.controls)]
     facts = [
         ("Checkpoint", f"{ranking.checkpoint.path} ({ranking.checkpoint.digest})"),
+        *(("Base", f"{one.checkpoint.path} ({one.checkpoint.digest})") for one in (ranking.base,) if one is not None),
         *(
             (name, f"{one.source}: {one.prompts:,}, {one.distinct:,} distinct, {one.truncated:,} cut ({one.digest})")
             for name, one in lists
@@ -168,12 +195,3 @@ def _made(ranking: PromptRanking) -> Section:
         ("Specification", ranking.digest),
     ]
     return Section("made", "How it was made", "Made", [Facts(facts)])
-
-
-def shortened(prompt: str) -> str:
-    """The beginning of a prompt."""
-    return prompt if len(prompt) <= LONGEST else f"{prompt[: LONGEST - 1]}…"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"

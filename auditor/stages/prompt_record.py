@@ -15,12 +15,13 @@ from auditor.prompts.calibrate import Calibrated, calibrate
 from auditor.prompts.style import style_features
 from auditor.ranking_config import RankingConfig
 from auditor.stages.prompt_comparison import compare_lists
-from auditor.stages.prompts import Listed, Scores, write_masks
+from auditor.stages.prompts import Listed, Scores, calibrated_score, write_masks
 from auditor.stats.power import competition_floor, holdout_for_floor
-from auditor.store.prompts import Comparison, DetectorResult, PromptRanking, PromptScore, RankedPrompt
+from auditor.store.prompts import Comparison, DetectorResult, PromptRanking, RankedPrompt
 from auditor.store.run_directory import RunDirectory
 from auditor.store.wording import count
 
+NO_CALLS = ("no controls", "too different")
 MASKED = 12  # prompts whose masks are drawn
 NO_CONTROLS = "Without control prompts the ranking shows how prompts are written as much as what is memorised."
 
@@ -45,10 +46,10 @@ def assemble(
     seed: str,
 ) -> dict[str, Any]:
     """The parts of a :class:`auditor.store.prompts.PromptRanking` that scores decide."""
-    tested, controls, n = sides.tested, sides.controls, len(sides.tested)
-    ours, theirs = (style_features([one.prompt for one in s], [one.tokens for one in s]) for s in (tested, controls))
+    controls, n = sides.controls, len(sides.tested)
+    ours, theirs = features_of(sides)
     comparison = compared(sides, ours, theirs, seed)
-    may_call = comparison.status not in ("no controls", "too different")
+    may_call = comparison.status not in NO_CALLS
     deciding = detectors[0].name
     calibrated = {
         name: calibrate(values[:n], values[n:], ours, theirs) for name, values in scores.by_detector.items() if may_call
@@ -78,6 +79,15 @@ def assemble(
     }
 
 
+def features_of(sides: Sides) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Style of tested prompts, Float32[N D], and of controls, Float32[M D]."""
+    tested, controls = (
+        style_features([one.prompt for one in side], [one.tokens for one in side])
+        for side in (sides.tested, sides.controls)
+    )
+    return tested, controls
+
+
 def compared(sides: Sides, ours: NDArray[np.float32], theirs: NDArray[np.float32], seed: str) -> Comparison:
     """The comparison of both sides, where there are two."""
     if not sides.controls:
@@ -100,7 +110,7 @@ def ranked(
     found = []
     for row in order:
         one = sides.tested[row]
-        own = {name: score_of(row, values, calibrated.get(name)) for name, values in scores.by_detector.items()}
+        own = {name: calibrated_score(row, values, calibrated.get(name)) for name, values in scores.by_detector.items()}
         found.append(
             RankedPrompt(
                 prompt=one.prompt, lines=one.lines, tokens=one.tokens, cut=one.cut,
@@ -115,20 +125,6 @@ def ranked(
         for one in sides.listed
         if one.seen not in known
     ]
-
-
-def score_of(row: int, values: NDArray[np.float64], calibrated: Calibrated | None) -> PromptScore:
-    """One prompt under one detector."""
-    if calibrated is None or np.isnan(values[row]):
-        return PromptScore(score=number(values[row]))
-    own = (calibrated.adjusted, calibrated.p_values, calibrated.q_values)
-    adjusted, p_value, q_value = (float(array[row]) for array in own)
-    return PromptScore(score=float(values[row]), adjusted=adjusted, p_value=p_value, q_value=q_value)
-
-
-def number(value: float) -> float | None:
-    """None for NaN."""
-    return None if np.isnan(value) else float(value)
 
 
 def notes(
@@ -174,7 +170,7 @@ def _of_controls(comparison: Comparison) -> list[str]:
 def _of_power(n: int, controls: int, alpha: float, comparison: Comparison) -> list[str]:
     """How many prompts have to stand out before any can be called."""
     floor = competition_floor(n, controls, alpha)
-    if comparison.status in ("no controls", "too different") or floor == 1:
+    if comparison.status in NO_CALLS or floor == 1:
         return []
     one = f"{holdout_for_floor(n, 1, alpha):,} controls would let a single one be called"
     if floor <= n:

@@ -21,10 +21,11 @@ from auditor.progress import Progress
 from auditor.prompts import bright_ending, entropy, magnitude, one_step, sharpness  # noqa: F401  # each registers
 from auditor.prompts.base import DETECTORS, Detector
 from auditor.prompts.bright_ending import EndingMask
+from auditor.prompts.calibrate import Calibrated
 from auditor.prompts.score import Setting, score_prompts
 from auditor.ranking_config import RankingConfig
 from auditor.store.digest import value_digest
-from auditor.store.prompts import PromptList
+from auditor.store.prompts import PromptList, PromptScore
 from auditor.store.run_directory import RunDirectory
 
 PIECE = 256  # prompts scored before a kill costs nothing any more
@@ -95,18 +96,21 @@ def score_list(
     seed: str,
     device: str,
     show: Progress,
+    *,
+    under: str = "prompts",
 ) -> Scores:
-    """Scores of all texts, bound to the checkpoint as one list."""
+    """Scores of all texts, bound to the checkpoint as one list; pieces are kept ``under`` this stage."""
     bound = checkpoint.with_prompts(texts)
     denoiser = attending(bound.denoiser) or bound.denoiser
     setting = setting_of(checkpoint, asked, seed, device)
     pieces: list[dict[str, NDArray[Any]]] = []
-    with show.stage(f"score {len(texts):,} prompts", len(texts), "prompt") as meter:
+    on = "" if under == "prompts" else " on the base"
+    with show.stage(f"score {len(texts):,} prompts{on}", len(texts), "prompt") as meter:
         for start in range(0, len(texts), PIECE):
             places = range(start, min(start + PIECE, len(texts)))
             key = {
                 "checkpoint": checkpoint.info.digest, "texts": value_digest([texts[place] for place in places]),
-                "asked": asked.model_dump(mode="json", exclude={"alpha", "column"}), "seed": seed,
+                "asked": asked.model_dump(mode="json", exclude={"alpha", "column", "base"}), "seed": seed,
             }  # fmt: skip
 
             def compute(places: range = places) -> dict[str, NDArray[Any]]:
@@ -118,7 +122,7 @@ def score_list(
                 spent = [[part.made, *part.evaluations.values()] for part in parts]
                 return arrays | {"evaluations": np.array(spent, np.int64).sum(0)}
 
-            stage = f"prompts/{start // PIECE:05d}"
+            stage = f"{under}/{start // PIECE:05d}"
             if run.done(stage, key):
                 meter(len(places))
             pieces.append(run.arrays(stage, key, compute))
@@ -129,6 +133,17 @@ def score_list(
         dict(zip(names, map(int, spent[1:]), strict=True)),
         int(spent[0]),
     )
+
+
+def calibrated_score(row: int, values: NDArray[np.float64], calibrated: Calibrated | None) -> PromptScore:
+    """One prompt under one detector, in the record's words."""
+    if np.isnan(values[row]):
+        return PromptScore(score=None)
+    if calibrated is None:
+        return PromptScore(score=float(values[row]))
+    own = (calibrated.adjusted, calibrated.p_values, calibrated.q_values)
+    adjusted, p_value, q_value = (float(array[row]) for array in own)
+    return PromptScore(score=float(values[row]), adjusted=adjusted, p_value=p_value, q_value=q_value)
 
 
 def setting_of(checkpoint: LoadedCheckpoint, asked: RankingConfig, seed: str, device: str) -> Setting:

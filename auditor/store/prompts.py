@@ -8,6 +8,7 @@ from auditor.store.parts import Estimate, Part
 from auditor.store.record import Checkpoint
 
 Comparable = Literal["alike", "differ", "too different", "not tested", "no controls"]
+Origin = Literal["added", "base", "undecided", "base alone", "none"]
 
 
 class PromptList(Part):
@@ -38,6 +39,7 @@ class DetectorResult(Part):
     scored: int  # tested prompts
     called: int | None  # at alpha, by this detector alone; None where nothing can be called
     unscored: str | None = None  # why it was not run
+    added: int | None = None  # with a base: prompts that this detector alone says the fine-tune added
 
 
 class PromptScore(Part):
@@ -46,6 +48,16 @@ class PromptScore(Part):
     score: float | None  # None: not finite
     adjusted: float | None = None  # less what length and style explain, by all prompts and controls
     p_value: float | None = None  # rank among controls
+    q_value: float | None = None
+
+
+class PromptBase(Part):
+    """One prompt under one detector, on the base of the fine-tune and beside it."""
+
+    score: PromptScore  # on the base, under the same noises
+    rise: PromptScore  # of the fine-tune's score less the base's
+    origin: Origin | None = None  # who is shown to know it; None without controls
+    p_value: float | None = None  # of "added": both tests at once
     q_value: float | None = None
 
 
@@ -58,8 +70,20 @@ class RankedPrompt(Part):
     cut: int  # tokens that the checkpoint does not see
     called: bool
     scores: dict[str, PromptScore] = {}
+    base: dict[str, PromptBase] = {}  # by detector; empty without a base
     unscored: str | None = None  # why it was not ranked
     mask: str | None = None  # relative path of a PNG file: where attention to the end of the text is bright
+
+
+class BaseOfPrompts(Part):
+    """The base of a fine-tune, and who is shown to know the prompts, by the deciding detector."""
+
+    checkpoint: Checkpoint
+    evaluations: int  # of its network
+    called: int  # on the base, whatever the fine-tune makes of them
+    added: int  # called on the fine-tune, not on the base, and risen by more than controls: charged to the fine-tune
+    shared: int  # called on both: the base's already
+    undecided: int  # called on the fine-tune; neither shown
 
 
 class PromptRanking(Part):
@@ -86,3 +110,4 @@ class PromptRanking(Part):
     detectors: list[DetectorResult]
     prompts: list[RankedPrompt]
     notes: list[str]
+    base: BaseOfPrompts | None = None
