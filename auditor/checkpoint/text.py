@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -20,6 +20,7 @@ from auditor.diffusion.prediction import PredictionType
 from auditor.diffusion.schedule import NoiseSchedule
 
 KEPT_BYTES = 2**28  # of embeddings kept for later batches: 1,500 prompts of Stable Diffusion, 30 of FLUX
+KEPT_PROMPTS = 129  # kept whatever they take, 1.1 GB of FLUX: the images attacked together, and the null prompt
 Embedding = dict[str, torch.Tensor]  # Float32[B ...], masks Int64[B T], by names that the family chooses
 EncodeText = Callable[[str], Embedding]
 
@@ -41,7 +42,9 @@ class Prompts:
     """A list of prompts, the one guidance is away from after its end, each embedded when it is first asked for.
 
     Each alone, so that an embedding's last bits do not depend on the prompts beside it. Embeddings are kept up to
-    :data:`KEPT_BYTES`, the longest unused leaving first: memory does not grow with the list.
+    :data:`KEPT_BYTES`, or :data:`KEPT_PROMPTS` if these are more, the longest unused leaving first: memory does not
+    grow with the list. A list of no more than that is embedded as a whole, so that encoders which take turns with the
+    network on the device come once for it.
     """
 
     encode: EncodeText
@@ -60,8 +63,8 @@ class Prompts:
           ValueError: A place outside 0..len(texts).
         """
         places = self.places(condition, count)
-        found = {place: self.embedding(place) for place in dict.fromkeys(places)}
-        self._forget()
+        found = {place: self.embedding(place) for place in self._at_once(dict.fromkeys(places))}
+        self._forget(len(found))
         return {name: torch.cat([found[place][name] for place in places]) for name in found[places[0]]}
 
     def places(self, condition: torch.Tensor | None, count: int) -> list[int]:
@@ -77,7 +80,7 @@ class Prompts:
     def embedding(self, place: int) -> Embedding:
         """The embedding of the prompt at a place, Float32[1 ...] by name."""
         text, null = self.text(place), self.null if place == len(self.texts) else None
-        key = None if null else text
+        key = self._key(place)
         if key not in self.kept:
             # Tensors made in inference mode could not serve a later gradient.
             with torch.inference_mode(False), torch.no_grad():
@@ -85,9 +88,21 @@ class Prompts:
         self.kept.move_to_end(key)
         return self.kept[key]
 
-    def _forget(self) -> None:
+    def _key(self, place: int) -> str | None:
+        text = self.text(place)
+        return None if self.null and place == len(self.texts) else text
+
+    def _at_once(self, places: Iterable[int]) -> list[int]:
+        """These places, after all others of a short list if one of these is yet to be embedded."""
+        asked = list(places)
+        if len(self.texts) >= KEPT_PROMPTS or all(self._key(place) in self.kept for place in asked):
+            return asked
+        return list(dict.fromkeys([*range(len(self.texts)), *asked]))
+
+    def _forget(self, least: int) -> None:
+        """Forget what is over the limits, but not the ``least`` used last."""
         size = sum(tensor.nbytes for embedding in self.kept.values() for tensor in embedding.values())
-        while size > KEPT_BYTES:
+        while size > KEPT_BYTES and len(self.kept) > max(least, KEPT_PROMPTS):
             _, embedding = self.kept.popitem(last=False)
             size -= sum(tensor.nbytes for tensor in embedding.values())
 

@@ -16,12 +16,14 @@ from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.flux import pack
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
+from auditor.checkpoint.text import Prompts
 from auditor.diffusion.denoiser import CountingDenoiser
-from auditor.diffusion.samplers import sample_ddim
+from auditor.diffusion.samplers import SampleFunction, sample_ddim, sample_dpmpp_2m
 from auditor.errors import ConfigError
 from tests.text_pipelines import (
     PROMPTS,
     flow_euler,
+    flow_solver,
     save_flux,
     save_pixart,
     save_sana,
@@ -45,6 +47,7 @@ class Family:
     packed: bool = False  # the pipeline takes and gives packed latents
     told: bool = False  # guidance is an input of the network
     null: bool = True  # guidance is away from the empty prompt
+    sampler: SampleFunction = sample_ddim  # that its scheduler is
 
 
 AS_GIVEN = {"clean_caption": False, "use_resolution_binning": False}
@@ -63,6 +66,9 @@ FAMILIES = {
     "pixart alpha": Family(partial(save_pixart, kind="PixArtAlphaPipeline"), AS_GIVEN),
     "pixart sigma": Family(save_pixart, AS_GIVEN),
     "sana": Family(save_sana, AS_GIVEN, null=False),
+    "sana, its solver": Family(
+        partial(save_sana, scheduler=flow_solver()), AS_GIVEN, null=False, sampler=sample_dpmpp_2m
+    ),
 }
 # Largest difference of latents in their standard deviations. Kernels round otherwise at other addresses and batch
 # sizes, and the pipelines carry float32: 2e-6 as seen. A flow's sigmas are rounded to millionths: 5e-6.
@@ -104,7 +110,8 @@ def ours(
     counted = CountingDenoiser(checkpoint.guided(scale) if told else checkpoint.denoiser)
     guided = scale != 1 and not told
     denoiser: Any = replace(checkpoint, denoiser=counted).guided(scale) if guided else counted
-    return sample_ddim(denoiser, noise, denoiser.schedule.ladder(STEPS), condition=places), counted
+    sampler = FAMILIES[name].sampler
+    return sampler(denoiser, noise, denoiser.schedule.ladder(STEPS), condition=places), counted
 
 
 def opened(name: str, folder: Path) -> LoadedCheckpoint:
@@ -211,16 +218,9 @@ def test_a_guidance_without_prompts_says_so(folders: dict[str, Path], saved: dic
 def test_memory_for_embeddings_is_bounded_and_each_is_made_once(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    denoiser: Any = opened("sd", folders["sd"]).denoiser
-    made: list[str] = []
-    encode = denoiser.prompts.encode
-
-    def noted(text: str) -> Any:
-        made.append(text)
-        return encode(text)
-
-    prompts = replace(denoiser.prompts, encode=noted).of([f"dog {k}" for k in range(50)])
+    prompts, made = noting(opened("sd", folders["sd"]), 50)
     monkeypatch.setattr("auditor.checkpoint.text.KEPT_BYTES", 5 * 24 * 16 * 4)  # five prompts of 24 states of width 16
+    monkeypatch.setattr("auditor.checkpoint.text.KEPT_PROMPTS", 0)
     for first in range(0, 50, 10):
         found = prompts.at(torch.tensor([first, first + 1, first]), 3)["states"]
         assert torch.equal(found[0], found[2]) and not torch.equal(found[0], found[1])
@@ -230,6 +230,36 @@ def test_memory_for_embeddings_is_bounded_and_each_is_made_once(
     assert len(made) == 10  # still kept
     prompts.at(torch.tensor([0]), 1)
     assert made[-1] == "dog 0" and len(made) == 11  # left, and made again
+
+
+def noting(checkpoint: LoadedCheckpoint, count: int) -> tuple[Prompts, list[str]]:
+    """So many prompts for the checkpoint's encoder, and the list of those that it has read."""
+    denoiser: Any = checkpoint.denoiser
+    made: list[str] = []
+    encode = denoiser.prompts.encode
+
+    def noted(text: str) -> Any:
+        made.append(text)
+        return encode(text)
+
+    return replace(denoiser.prompts, encode=noted).of([f"dog {k}" for k in range(count)]), made
+
+
+def test_batches_in_turn_are_embedded_once_though_more_than_memory_is_for(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auditor.checkpoint.text.KEPT_BYTES", 24 * 16 * 4)  # one prompt
+    monkeypatch.setattr("auditor.checkpoint.text.KEPT_PROMPTS", 8)
+    short, made = noting(opened("sd", folders["sd"]), 7)
+    for _ in range(3):  # as the steps of an attack on images in two batches
+        for places in ([0, 1, 2, 3], [4, 5, 6, 7]):
+            short.at(torch.tensor(places), 4)
+    assert len(made) == 8 and made[:7] == [f"dog {k}" for k in range(7)]  # a short list as a whole, then the null
+    long, made = noting(opened("sd", folders["sd"]), 40)
+    for first in (0, 20):
+        for _ in range(3):  # the steps of one batch
+            long.at(torch.arange(first, first + 20), 20)
+    assert len(made) == 40 and len(long.kept) == 20  # the batch's own, and no more
 
 
 def test_gradients_pass_through_a_text_denoiser_first_used_in_inference_mode(folders: dict[str, Path]) -> None:
