@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from auditor.diffusion.denoiser import Denoiser
@@ -44,9 +45,12 @@ def eps_slope(
         x, along = x.clone(), along.clone()
         if exact:
             try:
-                with sdpa_kernel(SDPBackend.MATH):
-                    product: torch.Tensor = torch.func.jvp(eps, (x,), (along,))[1]
-                return product
+                # Dual numbers, not torch.func.jvp: inside that, whatever else is made is wrapped, such as weights that
+                # come to the device just then.
+                with sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
+                    dual = forward_ad.make_dual(x, along)  # type: ignore[no-untyped-call]  # torch's are
+                    product: torch.Tensor | None = forward_ad.unpack_dual(eps(dual)).tangent  # type: ignore[no-untyped-call]
+                return torch.zeros_like(x) if product is None else product
             except (NotImplementedError, RuntimeError):  # no forward derivative; any other fault comes again below
                 pass
         norms = [tensor.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1) for tensor in (x, along)]
