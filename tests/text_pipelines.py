@@ -143,6 +143,14 @@ def flow_euler(**options: object) -> diffusers.FlowMatchEulerDiscreteScheduler:
     return diffusers.FlowMatchEulerDiscreteScheduler(**({"shift": 3.0} | options))
 
 
+def flow_solver(**options: object) -> diffusers.DPMSolverMultistepScheduler:
+    """What Sana is published with."""
+    defaults = {
+        "use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction", "final_sigmas_type": "zero",
+    }  # fmt: skip
+    return diffusers.DPMSolverMultistepScheduler(**(defaults | options))
+
+
 def save_sd3(folder: Path, t5: bool = True, scheduler: Any = None, **options: object) -> Path:
     """StableDiffusion3Pipeline, its T5 left out on demand."""
     defaults: dict[str, object] = {

@@ -43,9 +43,11 @@ def flow_schedule(config: Config, tokens: int = 0, *, to_noise: bool = False) ->
     if config.get("prediction_type", "flow_prediction") != "flow_prediction":
         remedy = "Correct scheduler_config.json."
         raise CheckpointError("scheduler: prediction_type", repr(config["prediction_type"]), "flow_prediction", remedy)
-    smallest = 1 / train_timesteps(config)
+    total = train_timesteps(config)
+    smallest = 1 / total
     if config.get("_class_name") not in FLOW_SCHEDULERS:
-        return FlowSchedule.of(positive(config, "flow_shift"), highest=1 - smallest)
+        # Solvers keep their times as whole numbers, so that their pipelines' networks are told no others.
+        return FlowSchedule.of(positive(config, "flow_shift"), highest=1 - smallest, whole=total)
     dynamic = bool(config.get("use_dynamic_shifting"))
     shift = resolution_shift(config, tokens) if dynamic else positive(config, "shift")
     # The scheduler shifts its smallest sigma once when it is built, and again with the others.

@@ -31,18 +31,26 @@ class FlowSchedule(NoiseSchedule):
     highest: float = 1.0
     lowest: float | None = None  # None = highest / N
     terminal: float | None = None  # None = not stretched
+    whole: int | None = None  # networks are told sigma rounded down to one of so many parts; None = sigma itself
 
     @classmethod
     def of(
-        cls, shift: float, highest: float = 1.0, lowest: float | None = None, terminal: float | None = None
+        cls,
+        shift: float,
+        highest: float = 1.0,
+        lowest: float | None = None,
+        terminal: float | None = None,
+        whole: int | None = None,
     ) -> FlowSchedule:
         """The schedule whose scales are those of every millionth of sigma."""
         sigma = np.arange(1, MILLIONTHS + 1, dtype=np.float64) / MILLIONTHS
-        return cls(1.0 - sigma, sigma, shift, highest, lowest, terminal)
+        return cls(1.0 - sigma, sigma, shift, highest, lowest, terminal, whole)
 
     def network_time(self, t: torch.Tensor, scale: float) -> torch.Tensor:
         """Float32[B]: ``scale`` times sigma at Int64[B] times, as the network takes it."""
-        return (t + 1).float() * (scale / MILLIONTHS)
+        if self.whole is None:
+            return (t + 1).float() * (scale / MILLIONTHS)
+        return ((t + 1) * self.whole // MILLIONTHS).float() * (scale / self.whole)
 
     def sigmas(self, num_steps: int) -> NDArray[np.float64]:
         """Float64[N], descending: where each of N steps begins."""

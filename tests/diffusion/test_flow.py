@@ -14,6 +14,7 @@ from auditor.diffusion.samplers import sample_ddim, sample_dpmpp_2m
 from auditor.diffusion.schedule import CLEAN
 from auditor.errors import CheckpointError, ConfigError
 from auditor.membership.base import training_time
+from tests.text_pipelines import flow_solver
 
 CONFIGS = {
     "plain": {},
@@ -52,14 +53,17 @@ def test_steps_begin_where_diffusers_begins_them(name: str, steps: int) -> None:
         assert (times - scheduler.timesteps).abs().max() < 1e-3  # half a millionth, a thousand times, and float32
 
 
-def test_a_solver_on_a_flow_begins_where_diffusers_begins_it() -> None:
-    scheduler = DPMSolverMultistepScheduler(
-        use_flow_sigmas=True, flow_shift=3.0, prediction_type="flow_prediction", final_sigmas_type="zero"
-    )
-    scheduler.set_timesteps(20)
+@pytest.mark.parametrize("steps", [1, 5, 14, 20, 50])
+def test_a_solver_on_a_flow_begins_where_diffusers_begins_it_and_tells_whole_times(steps: int) -> None:
+    scheduler = flow_solver()
+    scheduler.set_timesteps(steps)
     assert is_flow(own(scheduler)) and not is_flow(own(DPMSolverMultistepScheduler()))
-    sigmas = flow_schedule(own(scheduler)).sigmas(20)
-    assert np.abs(sigmas - scheduler.sigmas[:-1].numpy()).max() < 1e-6
+    schedule = flow_schedule(own(scheduler))
+    assert np.abs(schedule.sigmas(steps) - scheduler.sigmas[:-1].numpy()).max() < 1e-6
+    times = torch.tensor(schedule.ladder(steps)[:-1])
+    assert torch.equal(schedule.network_time(times, 1000), scheduler.timesteps.float())
+    exact = FlowSchedule.of(3.0).network_time(times, 1000)  # negative control: Euler's networks are told the rest too
+    assert 0.1 < (exact - scheduler.timesteps).abs().max() < 1
 
 
 @pytest.mark.parametrize("name", ["plain", "shift", "by resolution"])
