@@ -60,7 +60,7 @@ def extract(
     except ValidationError as error:
         raise config_error(error, "options") from error
     config = configuration(target, assignments, **options)
-    default = default_run_directory(target)
+    default = default_run_directory(target, adapter=options["adapter"])
     directory = run_dir or default.with_name(f"{default.name}-extract")
     terminal = Terminal()
 

@@ -13,6 +13,7 @@ from auditor.config import AuditConfig, read_raw, resolve_paths, validate
 from auditor.errors import ConfigError
 
 Command = Callable[..., Any]
+GENERIC_ADAPTERS = {"pytorch_lora_weights", "adapter_model"}  # as diffusers and peft name every one of theirs
 
 OPTIONS = (
     click.argument("target", type=click.Path(path_type=Path), required=False),
@@ -45,6 +46,8 @@ OPTIONS = (
     click.option("--executor", type=click.Choice(["local", "processes", "ray"]),
                  help="Who computes: this process, workers on this machine, a Ray cluster [default: local]."),
     click.option("--workers", type=click.IntRange(1), help="Workers at most [default: one a GPU, or as cores allow]."),
+    click.option("--offload", type=click.Choice(["none", "parts", "blocks"]),
+                 help="Keep on the host what a GPU is not using: other parts of the checkpoint, other blocks of one."),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any key: copies.alpha=0.05"),
 )  # fmt: skip
 
@@ -108,6 +111,7 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
         "probes": "generation.probes", "sampler": "generation.sampler", "steps": "generation.steps",
         "batch_size": "generation.batch_size", "salt": "generation.salt", "policy": "policy",
         "executor": "execution.executor", "workers": "execution.workers",
+        "offload": "execution.offload",
     }  # fmt: skip
     given = {
         keys[name]: str(here / value) if isinstance(value, Path) else value
@@ -161,9 +165,14 @@ def _literal(text: str) -> object:
         return text
 
 
-def default_run_directory(target: Path | None, images: Path | None = None) -> Path:
-    """``runs/<name>``: the same for the same target, or the same images, so that the same command resumes."""
+def default_run_directory(target: Path | None, images: Path | None = None, adapter: Path | None = None) -> Path:
+    """``runs/<name>``: the same for the same target, or the same images, so that the same command resumes.
+
+    An adapter on a checkpoint gives its own name: both may be audited side by side.
+    """
     target = target or images or Path()
+    if adapter is not None and target.suffix != ".toml":
+        return Path("runs") / (adapter.absolute().parent.name if adapter.stem in GENERIC_ADAPTERS else adapter.stem)
     name = target.stem if target.suffix == ".toml" else target.absolute().name
     generic = name in {"audit", "compare", "checkpoint"}
     return Path("runs") / (target.absolute().parent.name if generic else name)

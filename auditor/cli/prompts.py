@@ -66,7 +66,7 @@ def prompts(
         asked = RankingConfig.model_validate(given)
     except ValidationError as error:
         raise config_error(error, "options") from error
-    default = default_run_directory(checkpoint)
+    default = default_run_directory(checkpoint, adapter=options.get("adapter"))
     directory = out or default.with_name(f"{default.name}-prompts")
     terminal = Terminal()
 

@@ -25,7 +25,7 @@ def run(target: Path | None, run_dir: Path | None, assignments: tuple[str, ...],
     again with the same command, it goes on where it was.
     """
     config = configuration(target, assignments, **options)
-    directory = run_dir or default_run_directory(target, options["made"])
+    directory = run_dir or default_run_directory(target, options["made"], options["adapter"])
     terminal = Terminal()
 
     from auditor.audit import run as run_audit  # torch and diffusers load only once the options are right

@@ -41,7 +41,7 @@ def worker(
     auditor worker audit.toml --run-dir /shared/run --shard $JOB_COMPLETION_INDEX/8
     """
     config = configuration(target, assignments, **options)
-    directory = run_dir or default_run_directory(target, options["made"])
+    directory = run_dir or default_run_directory(target, options["made"], options["adapter"])
     named = shard or slurm_shard(os.environ)
 
     from auditor.executors.shard import ShardExecutor

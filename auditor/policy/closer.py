@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditor.policy.ruling import Ruling, ruling
+from auditor.policy.ruling import RETRAIN, Ruling, ruling
 from auditor.policy.schema import Policy
 from auditor.store.kinds import KindSearch
 from auditor.store.record import Competition
@@ -12,7 +12,6 @@ from auditor.store.wording import count, percent
 
 DONE = {"parts": "repeated in part or whole", "blends": "blended with other pictures"}
 SURE = 0.025  # the rate at which an item must be certified to withhold a pass without a bound: 5% over both searches
-REMEDY = "Remove the listed images from the training set, train again, and audit the new checkpoint."
 
 
 def closer_rulings(primary: Competition, policy: Policy) -> list[Ruling]:
@@ -32,10 +31,10 @@ def _rulings(search: KindSearch, allowed: int) -> Sequence[Ruling]:
     if least > 0:
         images = f"{count(least, 'distinct training image')} {'is' if least == 1 else 'are'}"
         statement = f"At least {images} {done} ({level} confidence); the policy allows {allowed:,}."
-        return [ruling(id, title, "fail" if least > allowed else "cannot conclude", statement, REMEDY)]
+        return [ruling(id, title, "fail" if least > allowed else "cannot conclude", statement, RETRAIN)]
     sure = [item for item in search.evidence if item.certified and item.q_value is not None and item.q_value <= SURE]
     if not sure:
         return []
     images = f"{count(len(sure), 'training image')} {'is' if len(sure) == 1 else 'are'}"
     statement = f"{images} certified as {done} (false discovery rate {percent(SURE)}), without a bound above zero."
-    return [ruling(id, title, "cannot conclude", statement, f"Look at the pairs. {REMEDY}")]
+    return [ruling(id, title, "cannot conclude", statement, f"Look at the pairs. {RETRAIN}")]

@@ -10,16 +10,11 @@ import math
 from collections.abc import Sequence
 
 from auditor.policy.closer import closer_rulings
-from auditor.policy.ruling import Precedence, Ruling, combine, ruling
+from auditor.policy.ruling import RETRAIN, Precedence, Ruling, combine, ruling
 from auditor.policy.schema import Policy
 from auditor.store.parts import Estimate, Outcomed
 from auditor.store.record import Competition
 from auditor.store.wording import bringing, count, missing, percent, trials
-
-RETRAIN = (
-    "Remove the listed images or their repeats from the training set (repeated images are the first to be "
-    "memorised), train again, and audit the new checkpoint."
-)
 
 
 def primary_competition(copies: Sequence[Competition]) -> Competition | None:

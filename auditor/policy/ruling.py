@@ -9,6 +9,11 @@ from enum import IntEnum
 from auditor.store.parts import Outcome, Outcomed
 from auditor.store.record import Rule
 
+RETRAIN = (
+    "Remove the listed images or their repeats from the training set (repeated images are the first to be "
+    "memorised), train again, and audit the new checkpoint."
+)
+
 
 class Precedence(IntEnum):
     """What decides when rules disagree: the lowest one present.

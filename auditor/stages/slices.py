@@ -60,10 +60,10 @@ def slice_sizes(training: int, holdout: int, nonmembers: int | None) -> SliceSiz
         membership = 0
     competition = holdout - placebo - membership
     if competition < LEAST_COMPETITORS:
-        needed = 2 * (LEAST_COMPETITORS + LEAST_PLACEBO)
-        raise ConfigError(
-            "held-out images", holdout, f"at least {needed}", "Give more held-out images of the same origin."
-        )
+        needed, rest = 2 * (LEAST_COMPETITORS + LEAST_PLACEBO), holdout - LEAST_COMPETITORS - placebo
+        remedy = "Give more held-out images of the same origin"
+        remedy += f", or set membership.nonmembers to {rest} or fewer." if rest >= LEAST_NONMEMBERS else "."
+        raise ConfigError("held-out images", holdout, f"at least {needed}", remedy)
     return SliceSizes(competition, placebo, membership)
 
 

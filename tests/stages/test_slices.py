@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from auditor.errors import ConfigError
-from auditor.stages.slices import joined, slice_holdout, slice_sizes
+from auditor.stages.slices import SliceSizes, joined, slice_holdout, slice_sizes
 
 IDS = [f"h{i:04d}" for i in range(1000)]
 
@@ -47,8 +47,14 @@ def test_sizes(training: int, holdout: int, nonmembers: int | None, expected: tu
 
 
 def test_too_few_held_out_images_are_refused_with_the_number_needed() -> None:
-    with pytest.raises(ConfigError, match="got 90; expected at least 200"):
+    with pytest.raises(ConfigError, match=r"got 90; expected at least 200.* origin\.$"):
         slice_sizes(2000, 90, None)
+
+
+def test_fewer_nonmembers_are_proposed_where_they_would_do() -> None:
+    with pytest.raises(ConfigError, match=r"set membership\.nonmembers to 81 or fewer"):
+        slice_sizes(2000, 181, 1000)
+    assert slice_sizes(2000, 181, 81) == SliceSizes(50, 50, 81)
 
 
 def test_images_are_joined_by_either_kind_of_group_and_through_others() -> None:
