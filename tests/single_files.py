@@ -100,8 +100,11 @@ def clip_names(tensors: Tensors) -> Tensors:
     return named | {"text_model.embeddings.position_ids": torch.arange(24)[None]}
 
 
-def gather(folder: Path) -> Tensors:
-    """The tensors of a saved pipeline under the old names, with what training left behind."""
+def gather(folder: Path, open_clip: bool = False) -> Tensors:
+    """The tensors of a saved pipeline under the old names, with what training left behind.
+
+    With ``open_clip``, the text encoder's are named as in Stable Diffusion 2.x, its unused last layer among them.
+    """
     two = (folder / "text_encoder_2").is_dir()
     parts = {
         "model.diffusion_model.": unet_names(load_file(folder / "unet/diffusion_pytorch_model.safetensors")),
@@ -110,6 +113,12 @@ def gather(folder: Path) -> Tensors:
             load_file(folder / "text_encoder/model.safetensors")
         ),
     }
+    if open_clip:
+        tensors = parts.pop("cond_stage_model.transformer.")
+        encoder = open_clip_names({key: value for key, value in tensors.items() if "position_ids" not in key})
+        width = len(encoder["ln_final.weight"])
+        unused = {"text_projection": torch.eye(width), "transformer.resblocks.23.ln_1.weight": torch.ones(width)}
+        parts["cond_stage_model.model."] = encoder | unused
     if two:
         second = open_clip_names(load_file(folder / "text_encoder_2/model.safetensors"))
         parts["conditioner.embedders.1.model."] = second
@@ -118,10 +127,10 @@ def gather(folder: Path) -> Tensors:
     return found | left
 
 
-def save_single_file(folder: Path, target: Path) -> tuple[Path, Path]:
+def save_single_file(folder: Path, target: Path, open_clip: bool = False) -> tuple[Path, Path]:
     """The single file, and the folder of its configuration without any weights."""
     file, config = target / "model.safetensors", target / "config"
-    save_file(gather(folder), file)
+    save_file(gather(folder, open_clip), file)
     for source in folder.rglob("*"):
         if source.is_file() and source.suffix != ".safetensors":
             place = config / source.relative_to(folder)

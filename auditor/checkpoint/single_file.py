@@ -18,23 +18,25 @@ import torch
 from auditor.checkpoint.safetensors_header import HeaderError, check_header
 from auditor.errors import CheckpointError, ConfigError, UnsafeArtifactError
 
-PREFIXES = {
+PREFIXES: dict[str, dict[str, tuple[str, ...]]] = {
     "StableDiffusionPipeline": {
-        "unet": "model.diffusion_model.",
-        "vae": "first_stage_model.",
-        "text_encoder": "cond_stage_model.transformer.",
+        "unet": ("model.diffusion_model.",),
+        "vae": ("first_stage_model.",),
+        "text_encoder": ("cond_stage_model.transformer.", "cond_stage_model.model."),  # of 1.x, of 2.x
     },
     "StableDiffusionXLPipeline": {
-        "unet": "model.diffusion_model.",
-        "vae": "first_stage_model.",
-        "text_encoder": "conditioner.embedders.0.transformer.",
-        "text_encoder_2": "conditioner.embedders.1.model.",
+        "unet": ("model.diffusion_model.",),
+        "vae": ("first_stage_model.",),
+        "text_encoder": ("conditioner.embedders.0.transformer.",),
+        "text_encoder_2": ("conditioner.embedders.1.model.",),
     },
 }
-# What training leaves behind: tables of the noise schedule, an average of the weights, scales that no image depends on.
+# What training leaves behind: tables of the noise schedule, an average of the weights, scales that no image depends on,
+# and of 2.x the text encoder's last layer, whose output its network never sees.
 LEFT_BEHIND = re.compile(
     r"^(alphas_cumprod|betas|denoiser\.|log_one_minus|logvar|posterior_|sqrt_|model_ema\.|first_stage_model\.loss\.)|"
-    r"(^|\.)(position_ids|logit_scale)$|^cond_stage_model\.(logit_scale|text_projection)$"
+    r"(^|\.)(position_ids|logit_scale)$|^cond_stage_model\.(model\.)?(logit_scale|text_projection)$|"
+    r"^cond_stage_model\.model\.transformer\.resblocks\.23\."
 )
 SAVE_AGAIN = "Download or save the checkpoint again."
 
@@ -58,7 +60,7 @@ def check_single_file(file: Path, pipeline: str) -> list[str]:
         raise UnsafeArtifactError(
             str(file), error, "a safetensors file that agrees with its header", SAVE_AGAIN
         ) from error
-    known = tuple(PREFIXES[pipeline].values())
+    known = sum(PREFIXES[pipeline].values(), ())
     foreign = [name for name in names if not name.startswith(known) and not LEFT_BEHIND.search(name)]
     if foreign:
         expected = f"tensors of {', '.join(known)}"
@@ -75,9 +77,9 @@ def load_component(file: Path, config: Path, pipeline: str, name: str, kind: str
     from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
     from safetensors.torch import load_file
 
-    prefix = PREFIXES[pipeline][name]
+    prefixes = PREFIXES[pipeline][name]
     tensors = load_file(file)
-    own = {key: value for key, value in tensors.items() if key.startswith(prefix) and not LEFT_BEHIND.search(key)}
+    own = {key: value for key, value in tensors.items() if key.startswith(prefixes) and not LEFT_BEHIND.search(key)}
     options: dict[str, Any] = {"subfolder": name, "local_files_only": True, "torch_dtype": torch.float32}
     if hasattr(transformers, kind):
         # tells kinds of checkpoints apart by names of other components too
@@ -96,7 +98,7 @@ def load_component(file: Path, config: Path, pipeline: str, name: str, kind: str
     taken = tally(network.parameters())
     if not all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9) for a, b in zip(taken, given, strict=True)):
         key = "unexpected_keys" if given[0] > taken[0] else "missing_keys"
-        found[key] = [f"{prefix}... ({given[0]} values, {taken[0]} or others needed)"]
+        found[key] = [f"{prefixes[0]}... ({given[0]} values, {taken[0]} or others needed)"]
     return network, found
 
 

@@ -25,9 +25,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: save(root / name) for name, save in SAVERS.items()}
 
 
-@pytest.mark.parametrize("name", SAVERS)
-def test_a_single_file_is_its_folder(name: str, folders: dict[str, Path], tmp_path: Path) -> None:
-    file, config = save_single_file(folders[name], tmp_path)
+@pytest.mark.parametrize(("name", "open_clip"), [("sd", False), ("sd", True), ("sdxl", False)])
+def test_a_single_file_is_its_folder(name: str, open_clip: bool, folders: dict[str, Path], tmp_path: Path) -> None:
+    file, config = save_single_file(folders[name], tmp_path, open_clip)
     scanned = scan(file, asked=Asked(config=config))
     single, folder = load(scanned), load(scan(folders[name]))
     theirs = folder.denoiser.parameters()
