@@ -1,14 +1,24 @@
-"""Cross-attention of a UNet2DConditionModel, recorded while it runs as it would without a recorder."""
+"""Attention to text of every family's network, recorded while it runs as it would without a recorder.
+
+UNets, PixArt and Sana attend from pixels to text. SD3 and FLUX attend from image and text together to both: there, the
+weights of image queries on text keys are taken, and divided by their sum, so that a pixel's row says where in the text
+it looks, given that it looks there. Undivided, an entropy would measure how much of its attention a pixel has to spare
+for the text, which is another quantity. Heads are averaged before the division, so that one that ignores the text has
+as little say as it has in the network.
+
+Entropy and bright endings were published for UNets with CLIP's text: no threshold is known for the other networks, and
+what a detector is worth there shows beside control prompts alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 
+from auditor.checkpoint.attention_tokens import columns
+from auditor.checkpoint.attention_weights import recorded
 from auditor.checkpoint.text import TextDenoiser
 from auditor.checkpoint.text_encoders import TextEncoder
 from auditor.diffusion.attention import Tokens
@@ -16,16 +26,26 @@ from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.prediction import PredictionType
 from auditor.diffusion.schedule import NoiseSchedule
 
-ATTENDED = "UNet2DConditionModel"
-CROSS = ".attn2.processor"  # how diffusers names the processors of attention to text
+TINY = 1e-12  # a pixel's attention to the text, below which it looks nowhere
+Keys = Literal["text", "image, text", "text, image"]  # what a layer's keys are, in their order
+
+# By network: what the names of layers that read text end in, and what their keys are.
+LAYERS: dict[str, tuple[str, Keys]] = {
+    "UNet2DConditionModel": (".attn2", "text"),
+    "PixArtTransformer2DModel": (".attn2", "text"),
+    "SanaTransformer2DModel": (".attn2", "text"),
+    "SD3Transformer2DModel": (".attn", "image, text"),  # attn2 of 3.5 is the image's own
+    "FluxTransformer2DModel": (".attn", "text, image"),
+}
 
 
 @dataclass(frozen=True)
-class AttendingUNet:
-    """An :class:`auditor.diffusion.attention.AttentionMaps` around a text denoiser whose network is a UNet."""
+class Attending:
+    """An :class:`auditor.diffusion.attention.AttentionMaps` around a text denoiser."""
 
     denoiser: TextDenoiser
-    encoder: TextEncoder  # whose states the network attends to, token by token
+    layers: dict[str, torch.nn.Module]
+    keys: Keys
 
     @property
     def prediction_type(self) -> PredictionType:
@@ -39,6 +59,11 @@ class AttendingUNet:
     def sample_shape(self) -> tuple[int, int, int]:
         return self.denoiser.sample_shape
 
+    @property
+    def marks_end(self) -> bool:
+        """Whether one of the tokens that the network attends to is the end of the text."""
+        return columns(self.denoiser.prompts.encode, "").end is not None
+
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         return self.denoiser(x_t, t, condition)
 
@@ -46,30 +71,48 @@ class AttendingUNet:
         self, x_t: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """See :class:`auditor.diffusion.attention.AttentionMaps`."""
-        with recorded(self.denoiser.network) as maps:
-            output = self.denoiser(x_t, t, condition)
+        text = self.denoiser.prompts.at(condition, len(x_t))
+        tokens = text["states"].shape[1]
+        with recorded(self.layers, lambda weights: pixels_to_text(weights, tokens, self.keys)) as maps:
+            output = self.denoiser.raw(x_t, t, text)
+        if self.keys != "text":
+            maps = {layer: found / found.sum(2, keepdim=True).clamp_min(TINY) for layer, found in maps.items()}
         return output, maps
 
     def tokens(self, condition: torch.Tensor | None, count: int) -> Tokens:
         """See :class:`auditor.diffusion.attention.AttentionMaps`."""
         prompts = self.denoiser.prompts
-        texts = [prompts.text(place) for place in prompts.places(condition, count)]
-        found = {text: self.encoder.tokens(text) for text in dict.fromkeys(texts)}
-        ids = torch.cat([found[text][0] for text in texts])
-        return Tokens(ids, torch.cat([found[text][1] for text in texts]).sum(1) - 1)
+        places = prompts.places(condition, count)
+        null = len(prompts.texts) if prompts.null is not None else None
+        read = {
+            place: columns(prompts.encode, prompts.text(place), null=place == null) for place in dict.fromkeys(places)
+        }
+        found = [read[place] for place in places]
+        device = found[0].ids.device if condition is None else condition.device
+        ends = [one.end for one in found if one.end is not None]
+        return Tokens(
+            torch.stack([one.ids for one in found]).to(device),
+            torch.stack([one.closing for one in found]).to(device),
+            torch.tensor(ends, device=device) if len(ends) == len(found) else None,
+        )
 
 
-def attending(denoiser: Denoiser) -> AttendingUNet | None:
-    """The denoiser with its attention laid open; None where that is not known how to do.
-
-    Needs a UNet with cross-attention to text states, token by token: Stable Diffusion 1.x, 2.x and XL, whose two
-    encoders' states lie side by side. Of transformers no map is taken.
-    """
-    encoders = text_encoders(denoiser)
-    if not isinstance(denoiser, TextDenoiser) or not encoders or type(denoiser.network).__name__ != ATTENDED:
+def attending(denoiser: Denoiser) -> Attending | None:
+    """The denoiser with its attention to text laid open; None where that is not known how to do."""
+    if not isinstance(denoiser, TextDenoiser) or type(denoiser.network).__name__ not in LAYERS:
         return None
-    crossing = any(name.endswith(CROSS) for name in denoiser.network.attn_processors)
-    return AttendingUNet(denoiser, encoders[0]) if crossing else None
+    suffix, keys = LAYERS[type(denoiser.network).__name__]
+    layers = {name: layer for name, layer in denoiser.network.named_modules() if name.endswith(suffix)}
+    return Attending(denoiser, layers, keys) if layers else None
+
+
+def pixels_to_text(weights: torch.Tensor, tokens: int, keys: Keys) -> torch.Tensor:
+    """Float32[B queries keys] of a layer that reads so many tokens, cut to Float32[B pixels tokens]."""
+    if keys == "text":
+        return weights
+    if keys == "text, image":
+        return weights[:, tokens:, :tokens]
+    return weights[:, :-tokens, -tokens:]
 
 
 def text_encoders(denoiser: Denoiser) -> list[TextEncoder]:
@@ -78,56 +121,3 @@ def text_encoders(denoiser: Denoiser) -> list[TextEncoder]:
     values = vars(encode).values() if encode else ()
     held = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
     return [part for part in held if isinstance(part, TextEncoder)]
-
-
-@contextmanager
-def recorded(network: Any) -> Iterator[dict[str, torch.Tensor]]:
-    """Maps Float32[B heads pixels tokens] by layer, filled by each call of the network inside."""
-    before = dict(network.attn_processors)
-    maps: dict[str, torch.Tensor] = {}
-    recorders = {
-        name: Recorder(name.removesuffix(".processor"), maps) if name.endswith(CROSS) else processor
-        for name, processor in before.items()
-    }
-    network.set_attn_processor(recorders)
-    try:
-        yield maps
-    finally:
-        network.set_attn_processor(before)
-
-
-class Recorder:
-    """An attention processor that forms the weights, softmax(q k' / sqrt(d)), and keeps them."""
-
-    def __init__(self, layer: str, maps: dict[str, torch.Tensor]) -> None:
-        self.layer, self.maps = layer, maps
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        temb: torch.Tensor | None = None,
-        **others: object,
-    ) -> torch.Tensor:
-        """Attention of pixels Float[B N D] to text Float[B T E]; arguments as diffusers' ``Attention`` passes them."""
-        if hidden_states.dim() != 3 or encoder_hidden_states is None:
-            raise ValueError("cross-attention: got no text or pixels on a grid; expected [B N D] and [B T E]")
-        text = attn.norm_encoder_hidden_states(encoder_hidden_states) if attn.norm_cross else encoder_hidden_states
-        query, key, value = (
-            states.unflatten(2, (attn.heads, -1)).transpose(1, 2)
-            for states in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))
-        )
-        logits = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
-        if attention_mask is not None:
-            mask = attn.prepare_attention_mask(attention_mask, text.shape[1], len(query))
-            logits = logits + mask.view(len(query), attn.heads, -1, mask.shape[-1])
-        weights = logits.float().softmax(dim=3)
-        self.maps[self.layer] = weights
-        mixed = (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2)
-        added = attn.to_out[1](attn.to_out[0](mixed))
-        whole: torch.Tensor = (
-            added + hidden_states if attn.residual_connection else added
-        ) / attn.rescale_output_factor
-        return whole

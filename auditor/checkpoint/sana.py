@@ -47,17 +47,25 @@ class InstructedGemma:
     instruction: str
 
     def __call__(self, text: str) -> Embedding:
-        extra = len(self.encoder.tokenizer.encode(self.instruction)) - 2
-        return self.states(self.instruction + text.lower().strip(), LENGTH + extra)
+        return self.states(*self.asked(text))
 
     def null(self) -> Embedding:
         """The empty prompt without the instruction."""
         return self.states("", LENGTH)
 
+    def asked(self, text: str) -> tuple[str, int]:
+        """Instruction and prompt, and how many tokens they are padded or cut to."""
+        extra = len(self.encoder.tokenizer.encode(self.instruction)) - 2
+        return self.instruction + text.lower().strip(), LENGTH + extra
+
+    def chosen(self, length: int) -> list[int]:
+        """Places, of so many tokens, of those that the transformer attends to."""
+        return [0, *range(length - LENGTH + 1, length)]
+
     def states(self, text: str, length: int) -> Embedding:
         """Of a text padded or cut to so many tokens."""
         ids, mask = self.encoder.tokens(text, length)
-        states, chosen = self.encoder.network(ids, attention_mask=mask)[0], [0, *range(length - LENGTH + 1, length)]
+        states, chosen = self.encoder.network(ids, attention_mask=mask)[0], self.chosen(length)
         return {"states": states[:, chosen], "mask": mask[:, chosen]}
 
 

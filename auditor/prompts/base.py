@@ -20,7 +20,8 @@ from auditor.registry import Registry
 
 LEAST_SIGNAL = 0.05  # signal scale of the first step at least: where there is none, eps says nothing of the prompt
 
-Need = Literal["attention", "pixels"]  # beyond predictions: cross-attention, an autoencoder or a pixel-space model
+# Beyond predictions: attention to text, a token that ends the text, an autoencoder or a pixel-space model.
+Need = Literal["attention", "ending", "pixels"]
 
 
 class Ask(NamedTuple):
@@ -29,7 +30,7 @@ class Ask(NamedTuple):
     x_t: torch.Tensor
     t: int
     prompted: bool = True  # False: under the empty prompt
-    attention: bool = False  # cross-attention too
+    attention: bool = False  # attention to text too
     along: torch.Tensor | None = None  # the derivative of eps in this direction instead, Float[R C H W]
 
 
@@ -52,7 +53,8 @@ class Batch:
     rungs: Sequence[Rung]  # of a sampler's path, closed by the clean one
     schedule: NoiseSchedule
     guidance_scale: float
-    ends: torch.Tensor | None = None  # Int64[R], places of the end-of-text token; None without attention
+    closing: torch.Tensor | None = None  # Bool[R T], tokens that end the text or pad it; None without attention
+    ends: torch.Tensor | None = None  # Int64[R], places of the end-of-text token; None also of text without one
     to_pixels: Callable[[torch.Tensor], torch.Tensor] | None = None  # model space to Float32[B 3 or 1 H W] in [0, 1]
 
     @property

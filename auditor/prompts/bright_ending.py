@@ -15,12 +15,15 @@ from auditor.prompts.paths import walk
 class BrightEnding:
     """The path's magnitude, weighted by the mask of attention to the end-of-text token at its last step.
 
+    Published for CLIP's token, in which the prompt is summed up. T5's end (PixArt, FLUX) is an analogue without a
+    published result; Gemma's text (Sana) has none.
+
     |mask * (eps_prompt - eps_empty)|_2 / mean(mask), mean over steps and noises: where only a part of
     the picture is memorised, such as a frame around varying goods, the rest does not dilute it.
     """
 
     name: str = "bright_ending"
-    needs: frozenset[Need] = frozenset({"attention"})
+    needs: frozenset[Need] = frozenset({"attention", "ending"})
 
     def rounds(self, batch: Batch) -> Rounds:
         """One round per step."""
@@ -43,7 +46,7 @@ class EndingMask:
     """The mask itself, mean over noises: no detector, since it ranks nothing. Float64[P H W]."""
 
     name: str = "ending_mask"
-    needs: frozenset[Need] = frozenset({"attention"})
+    needs: frozenset[Need] = frozenset({"attention", "ending"})
 
     def rounds(self, batch: Batch) -> Rounds:
         """One round per step."""

@@ -21,7 +21,7 @@ TINY = 1e-12  # below which a log a counts as 0
 class FirstEntropy:
     """H of one layer at the first step: one evaluation.
 
-    The fourth cross-attention layer in the network's order, as theirs, or the last where there are fewer.
+    The fourth layer that attends to text in the network's order, as theirs, or the last where there are fewer.
     """
 
     layer: int = 3
@@ -39,8 +39,9 @@ class FirstEntropy:
 class Entropy:
     """H over the last fifth of a guided path, plus by how much H of the closing tokens has risen since the first step.
 
-    Their D over the last 10 of 50 steps. Closing tokens are the end of text and the padding behind it. Mean over all
-    cross-attention layers; the difference is signed, as in their code.
+    Their D over the last 10 of 50 steps. Closing tokens are the end of text and the padding behind it: of SD3 those of
+    CLIP and T5; of PixArt the end alone and of Sana none, where padding is out of sight. Mean over all layers that
+    attend to text; the difference is signed, as in their code.
     """
 
     share: float = 0.2
@@ -49,13 +50,12 @@ class Entropy:
 
     def rounds(self, batch: Batch) -> Rounds:
         """One round per step."""
-        assert batch.ends is not None  # see ``needs``
-        ends = batch.ends
+        assert batch.closing is not None  # see ``needs``
+        closing_tokens = batch.closing
 
         def entropies(given: Answer, null: Answer) -> tuple[torch.Tensor, torch.Tensor]:
             terms = mean_terms(given.attention)
-            closing = torch.arange(terms.shape[1], device=terms.device) >= ends[:, None]
-            return terms.sum(1), (terms * closing).sum(1)
+            return terms.sum(1), (terms * closing_tokens).sum(1)
 
         steps = yield from walk(batch, entropies, attention=True)
         last = steps[-max(1, round(self.share * len(steps))) :]

@@ -76,8 +76,7 @@ class PromptEvaluations:
             maps: dict[str, torch.Tensor] = {}
             if attention:
                 assert isinstance(self.denoiser, AttentionMaps)  # detectors that need it are refused elsewhere
-                output, whole = self.denoiser.with_attention(x_t, t, condition)
-                maps = {layer: found.mean(1) for layer, found in whole.items()}
+                output, maps = self.denoiser.with_attention(x_t, t, condition)
             else:
                 output = self.denoiser(x_t, t, condition)
             self.evaluations += len(part)

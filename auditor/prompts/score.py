@@ -61,12 +61,14 @@ def score_prompts(
     for begin in range(0, len(places), size):
         condition = torch.tensor(places[begin : begin + size], device=noise.device).repeat_interleave(len(noise))
         start = noise.double().repeat(len(condition) // len(noise), 1, 1, 1) * denoiser.schedule.start_scale
-        ends = None
+        tokens = None
         if attends and isinstance(denoiser, AttentionMaps):
-            ends = denoiser.tokens(condition, len(condition)).ends
+            tokens = denoiser.tokens(condition, len(condition))
         batch = Batch(
-            start, len(noise), rungs, denoiser.schedule, setting.guidance_scale, ends=ends, to_pixels=setting.to_pixels
-        )
+            start, len(noise), rungs, denoiser.schedule, setting.guidance_scale,
+            closing=None if tokens is None else tokens.closing, ends=None if tokens is None else tokens.ends,
+            to_pixels=setting.to_pixels,
+        )  # fmt: skip
         before, shared.used = shared.evaluations, {}
         found = drive({detector.name: detector.rounds(batch) for detector in detectors}, shared, condition)
         yield Scored(

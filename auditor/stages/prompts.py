@@ -18,7 +18,14 @@ from auditor.checkpoint.tokens import read
 from auditor.diffusion.denoiser import Denoiser
 from auditor.probes import probe_noise
 from auditor.progress import Progress
-from auditor.prompts import bright_ending, entropy, magnitude, one_step, sharpness  # noqa: F401  # each registers
+from auditor.prompts import (  # noqa: F401  # each registers
+    bright_ending,
+    entropy,
+    magnitude,
+    one_step,
+    regeneration,
+    sharpness,
+)
 from auditor.prompts.base import DETECTORS, Detector
 from auditor.prompts.bright_ending import EndingMask
 from auditor.prompts.calibrate import Calibrated
@@ -78,10 +85,13 @@ def choose_detectors(
     """Detectors that this checkpoint allows, and why the others are left out."""
     left_out: dict[str, str] = {}
     chosen = []
+    attends = attending(denoiser)
     for name in asked.detectors:
         detector = DETECTORS[name]
-        if "attention" in detector.needs and attending(denoiser) is None:
+        if "attention" in detector.needs and attends is None:
             left_out[name] = f"{checkpoint.info.network} does not lay its attention to text open"
+        elif "ending" in detector.needs and attends is not None and not attends.marks_end:
+            left_out[name] = f"the text that {checkpoint.info.network} attends to has no token that ends it"
         else:
             chosen.append(detector)
     return chosen, left_out

@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from auditor.checkpoint.attention import AttendingUNet, attending
+from auditor.checkpoint.attention import Attending, attending
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
 from auditor.probes import probe_noise
@@ -60,7 +60,7 @@ def pipeline(fixtures: Path) -> StableDiffusionPipeline:
     return found
 
 
-def bind(checkpoint: LoadedCheckpoint, texts: list[str]) -> AttendingUNet:
+def bind(checkpoint: LoadedCheckpoint, texts: list[str]) -> Attending:
     found = attending(checkpoint.with_prompts(texts).denoiser)
     assert found is not None
     return found

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.autograd.forward_ad import unpack_dual
 
-from auditor.checkpoint.attention import AttendingUNet
+from auditor.checkpoint.attention import Attending
 from auditor.checkpoint.load import LoadedCheckpoint
 from auditor.diffusion.attention import AttentionMaps, Tokens
 from auditor.prompts.score import score_prompts
@@ -24,7 +24,7 @@ Rows = tuple[int, int, bytes]
 class Recording:
     """A denoiser that notes every row it is asked for, and how."""
 
-    inner: AttendingUNet
+    inner: Attending
     rows: Counter[Rows] = field(default_factory=Counter)
     calls: list[int] = field(default_factory=list)
 
@@ -70,6 +70,7 @@ ALONE = {
     "path_magnitude": PROMPTS * NOISES * (2 * STEPS - 1) + NOISES,  # later steps differ also under the empty prompt
     "entropy": PROMPTS * NOISES * (2 * STEPS - 1) + NOISES,
     "bright_ending": PROMPTS * NOISES * (2 * STEPS - 1) + NOISES,
+    "regeneration": PROMPTS * NOISES * (2 * STEPS - 1) + NOISES,
 }
 
 

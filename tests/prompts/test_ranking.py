@@ -20,7 +20,7 @@ from auditor.report.prompts import prompts_sentence
 from auditor.stats.delong import auc_interval
 from auditor.store.prompts import PromptRanking
 from tests.prompts.conftest import Captions
-from tests.text_pipelines import PROMPTS, save_sd3
+from tests.text_pipelines import PROMPTS, save_sana, save_sd3
 
 QUICK = RankingConfig(detectors=["magnitude"], noises=2, salt="tests")
 
@@ -193,14 +193,24 @@ def test_bright_endings_come_with_their_masks(fixtures: Path, captions: Captions
     assert "Bright endings" in (tmp_path / "run" / "prompts.html").read_text()
 
 
-def test_a_family_without_maps_runs_what_it_can(tmp_path: Path) -> None:
-    sd3 = save_sd3(tmp_path / "sd3")
-    asked = RankingConfig(detectors=["entropy", "magnitude", "sharpness"], noises=2, steps=2, salt="tests")
-    ranking = auditor.rank_prompts(sd3, PROMPTS, tmp_path / "run", asked=asked)
-    assert ranking.deciding == "magnitude" and all(one.scores["sharpness"].score > 0 for one in ranking.prompts)
-    assert "entropy could not be run, so magnitude decides." in ranking.notes
-    with pytest.raises(ConfigError, match="does not lay its attention to text open"):
-        auditor.rank_prompts(sd3, PROMPTS, tmp_path / "none", asked=RankingConfig(detectors=["entropy"]))
+def test_a_family_whose_text_has_no_end_runs_what_it_can(tmp_path: Path) -> None:
+    sana = save_sana(tmp_path / "sana")
+    asked = RankingConfig(detectors=["bright_ending", "entropy", "magnitude"], noises=2, steps=2, salt="tests")
+    ranking = auditor.rank_prompts(sana, PROMPTS, tmp_path / "run", asked=asked)
+    assert ranking.deciding == "entropy" and all(one.scores["entropy"].score > 0 for one in ranking.prompts)
+    assert "bright_ending could not be run, so entropy decides." in ranking.notes
+    with pytest.raises(ConfigError, match="SanaTransformer2DModel attends to has no token that ends it"):
+        auditor.rank_prompts(sana, PROMPTS, tmp_path / "none", asked=RankingConfig(detectors=["bright_ending"]))
+
+
+def test_a_transformer_s_attention_is_looked_at(tmp_path: Path) -> None:
+    names = ["first_entropy", "entropy", "bright_ending"]
+    asked = RankingConfig(detectors=names, noises=2, steps=2, salt="tests")
+    ranking = auditor.rank_prompts(save_sd3(tmp_path / "sd3"), PROMPTS, tmp_path / "run", asked=asked)
+    for name in names:
+        scores = [one.scores[name].score for one in ranking.prompts]
+        assert len(set(scores)) == len(PROMPTS) and all(score is not None for score in scores)
+    assert all((tmp_path / "run" / one.mask).exists() for one in ranking.prompts)
 
 
 def test_an_unconditional_checkpoint_is_refused(fixtures: Path, tmp_path: Path) -> None:
