@@ -11,7 +11,7 @@ from auditor.config import Count, Section, Share
 
 DetectorName = Literal[
     "magnitude", "consistency", "one_step", "sharpness", "edges", "first_entropy", "path_magnitude", "entropy",
-    "bright_ending",
+    "bright_ending", "regeneration",
 ]  # fmt: skip
 
 
@@ -25,7 +25,7 @@ class RankingConfig(Section):
         "sharpness",
     ]
     noises: Count = 4  # start noises per prompt, the same for every prompt
-    steps: Count = 10  # of the detectors that follow a path (path_magnitude, entropy, bright_ending)
+    steps: Count = 10  # of the detectors that follow a path (path_magnitude, entropy, bright_ending, regeneration)
     guidance_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 7.5  # of paths, one_step and edges
     batch_size: Count = 64  # rows per denoiser call
     alpha: Share = 0.10  # false discovery rate of the called prompts
@@ -41,6 +41,7 @@ class RankingConfig(Section):
         twice = sorted({name for name in self.detectors if self.detectors.count(name) > 1})
         if twice:
             raise ValueError(f"detectors lists {twice[0]!r} twice")
-        if "consistency" in self.detectors and self.noises < 2:
-            raise ValueError("consistency compares noises and needs two or more; raise noises or leave it out")
+        comparing = [name for name in ("consistency", "regeneration") if name in self.detectors]
+        if comparing and self.noises < 2:
+            raise ValueError(f"{comparing[0]} compares noises and needs two or more; raise noises or leave it out")
         return self

@@ -18,6 +18,7 @@ TITLES = {
     "first_entropy": "How widely the first step looks over the prompt's tokens",
     "entropy": "How widely the last steps look over them",
     "bright_ending": "Change of every step, where attention to the end of the text is bright",
+    "regeneration": "Whether whole paths from all noises end in one picture",
 }
 METHOD = (
     "A prompt that a checkpoint knows by heart calls for one picture: it changes what the network predicts from pure "

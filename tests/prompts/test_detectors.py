@@ -107,6 +107,17 @@ def consistency(plain: Plain, text: str) -> float:
     return np.mean([a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in combinations(points, 2)])
 
 
+def regeneration(plain: Plain, text: str) -> float:
+    pictures = []
+    for z in plain.noises:
+        x = z
+        for t in plain.scheduler.timesteps:
+            null = plain.eps(x, t, "")
+            x = plain.scheduler.step(null + GUIDANCE * (plain.eps(x, t, text) - null), t, x).prev_sample
+        pictures.append(x.double().flatten().numpy())
+    return np.mean([a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in combinations(pictures, 2)])
+
+
 def edges(plain: Plain, text: str) -> float:
     marked = []
     for z in plain.noises:
@@ -177,6 +188,7 @@ PLAIN = {
     function.__name__: function
     for function in (
         magnitude, path_magnitude, one_step, consistency, edges, sharpness, first_entropy, entropy, bright_ending,
+        regeneration,
     )
 }  # fmt: skip
 
