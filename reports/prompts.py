@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from prompts_base import base_section
 from scipy import stats
 
 from auditor.checkpoint.attention import attending
@@ -87,6 +88,7 @@ def main() -> None:
     lines = ["# What detectors of memorised prompts find", "", *introduction(captions)]
     lines += ranking_table(trained, kind) + why(trained, kind, lengths)
     lines += calls_table(trained, kind, features) + controls_table(untrained, kind)
+    lines += ["", *base_section()]
     target = ROOT / "reports" / "prompts.md"
     target.write_text("\n".join(lines) + "\n")
     print(target)
