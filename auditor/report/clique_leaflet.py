@@ -52,7 +52,7 @@ def _pictures(searches: list[CliqueSearch]) -> list[Section]:
 def _made(report: CliqueReport) -> Section:
     made, checkpoint = report.generation, report.checkpoint
     facts = [
-        ("Checkpoint", f"{checkpoint.path} ({checkpoint.digest})"),
+        ("Checkpoint", f"{checkpoint.name} ({checkpoint.digest})"),
         ("Model", f"{checkpoint.pipeline}, {checkpoint.network}, {checkpoint.parameters:,} parameters"),
         ("Probes", f"{made.probes:,} with {made.sampler}, {made.steps} steps; {made.non_finite} without an image"),
         ("Salt of the probes", f"{made.salt}{' (pinned)' if made.seed_pinned else ''}"),

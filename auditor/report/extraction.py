@@ -146,7 +146,7 @@ def _unsaid() -> Section:
 def _made(found: Extraction) -> Section:
     evaluations = sum(attack.denoiser_evaluations for attack in found.attacks)
     facts = [
-        ("Checkpoint", f"{found.checkpoint.path} ({found.checkpoint.digest})"),
+        ("Checkpoint", f"{found.checkpoint.name} ({found.checkpoint.digest})"),
         ("Training set", f"{found.training.path} ({found.training.digest})"),
         ("Held-out set", f"{found.holdout.path} ({found.holdout.digest})"),
         ("Encoder", f"{found.encoder.name} ({found.encoder.detail})"),

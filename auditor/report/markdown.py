@@ -95,10 +95,9 @@ def _maker(record: Record) -> Iterator[tuple[str, str]]:
         yield "Images made elsewhere", f"{images.path}: {given.size_sentence(images)} SHA-256 {images.digest}"
         yield "Prompts and seeds", given.unit_sentence(images)
     if checkpoint is not None:
-        shape = " x ".join(map(str, checkpoint.sample_shape))
         drawn = "pinned in the configuration" if generation.seed_pinned else "drawn secretly at audit time"
-        yield "Checkpoint", f"{checkpoint.path}, SHA-256 {checkpoint.digest}"
-        yield "Model", f"{checkpoint.pipeline}, {checkpoint.network}, {checkpoint.parameters:,} parameters, {shape}"
+        yield "Checkpoint", f"{checkpoint.name}, SHA-256 {checkpoint.digest}"
+        yield "Model", f"{checkpoint.pipeline}, {checkpoint.network}, {checkpoint.parameters:,} parameters, {checkpoint.size}"
         yield "Probes", f"{generation.probes:,} with {generation.sampler}, {generation.steps} steps; {drawn}"
     if generation.prompts is not None:
         yield "Prompts", prompting.asked_sentence(generation.prompts)

@@ -184,8 +184,8 @@ def _unsaid() -> Section:
 def _made(ranking: PromptRanking) -> Section:
     lists = [("Prompts", ranking.tested), ("Controls", ranking.controls)]
     facts = [
-        ("Checkpoint", f"{ranking.checkpoint.path} ({ranking.checkpoint.digest})"),
-        *(("Base", f"{one.checkpoint.path} ({one.checkpoint.digest})") for one in (ranking.base,) if one is not None),
+        ("Checkpoint", f"{ranking.checkpoint.name} ({ranking.checkpoint.digest})"),
+        *(("Base", f"{one.checkpoint.name} ({one.checkpoint.digest})") for one in (ranking.base,) if one is not None),
         *(
             (name, f"{one.source}: {one.prompts:,}, {one.distinct:,} distinct, {one.truncated:,} cut ({one.digest})")
             for name, one in lists

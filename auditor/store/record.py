@@ -42,10 +42,23 @@ class Checkpoint(Part):
     parameters: int
     prediction_type: str
     sample_shape: list[int]  # C, H, W in model space
+    pixel_shape: list[int] = []  # C, H, W of an image; empty in older records
     train_timesteps: int
     conditional: bool
     text: bool = False  # it takes prompts; without them it was audited under the empty one
+    adapter: str | None = None  # fused into it, as the user gave its path
     notes: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """What was audited: its path, and that of the adapter on it."""
+        return self.path if self.adapter is None else f"{self.path} with {self.adapter}"
+
+    @property
+    def size(self) -> str:
+        """What it makes, in words: images, of latents where it works on these."""
+        model, pixels = " × ".join(map(str, self.sample_shape)), " × ".join(map(str, self.pixel_shape))
+        return f"images of {pixels} made of latents of {model}" if pixels and pixels != model else f"images of {model}"
 
 
 class ImageSet(Part):
@@ -221,6 +234,7 @@ class Record(Part):
 
     @property
     def audited(self) -> str:
-        """Path of the checkpoint, or of the images made elsewhere."""
-        given = self.checkpoint or self.images
-        return given.path if given else ""
+        """Path of the checkpoint, and of an adapter on it, or of the images made elsewhere."""
+        if self.checkpoint is not None:
+            return self.checkpoint.name
+        return self.images.path if self.images else ""
