@@ -97,7 +97,8 @@ def _maker(record: Record) -> Iterator[tuple[str, str]]:
     if checkpoint is not None:
         drawn = "pinned in the configuration" if generation.seed_pinned else "drawn secretly at audit time"
         yield "Checkpoint", f"{checkpoint.name}, SHA-256 {checkpoint.digest}"
-        yield "Model", f"{checkpoint.pipeline}, {checkpoint.network}, {checkpoint.parameters:,} parameters, {checkpoint.size}"
+        network = f"{checkpoint.network}, {checkpoint.parameters:,} parameters"
+        yield "Model", f"{checkpoint.pipeline}, {network}, {checkpoint.size}"
         yield "Probes", f"{generation.probes:,} with {generation.sampler}, {generation.steps} steps; {drawn}"
     if generation.prompts is not None:
         yield "Prompts", prompting.asked_sentence(generation.prompts)
