@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,14 @@ def t5_encoder(width: int = 24, seed: int = 2) -> transformers.T5EncoderModel:
 
 
 def gemma_tokenizer() -> transformers.GemmaTokenizer:
+    """Letters, and whole words of what stands before a prompt of Sana, which is hundreds of tokens as in real ones."""
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", "\n"]
     letters = [word for word in words() if len(word) == 1]
-    vocabulary = {piece: place for place, piece in enumerate([*special, *letters])}
-    tokenizer = transformers.GemmaTokenizer(vocab=vocabulary, merges=[])
+    stated = inspect.signature(diffusers.SanaPipeline.__call__).parameters["complex_human_instruction"].default
+    found = [f"▁{word}" for line in stated for word in line.split() if set(word) <= set(letters)]
+    merges = list(dict.fromkeys((word[:end], word[end]) for word in found for end in range(1, len(word))))
+    pieces = [*special, *letters, *(first + last for first, last in merges)]
+    tokenizer = transformers.GemmaTokenizer(vocab={piece: place for place, piece in enumerate(pieces)}, merges=merges)
     first = tokenizers.processors.TemplateProcessing("<bos> $A", "<bos> $A $B", [("<bos>", 2)])
     tokenizer.backend_tokenizer.post_processor = first
     return tokenizer
@@ -151,7 +156,7 @@ def flow_solver(**options: object) -> diffusers.DPMSolverMultistepScheduler:
     return diffusers.DPMSolverMultistepScheduler(**(defaults | options))
 
 
-def save_sd3(folder: Path, t5: bool = True, scheduler: Any = None, **options: object) -> Path:
+def save_sd3(folder: Path, t5: bool = True, scheduler: Any = None, moved: float = 0.05, **options: object) -> Path:
     """StableDiffusion3Pipeline, its T5 left out on demand."""
     defaults: dict[str, object] = {
         "sample_size": 8, "patch_size": 2, "in_channels": 4, "num_layers": 2, "attention_head_dim": 8,
@@ -160,7 +165,7 @@ def save_sd3(folder: Path, t5: bool = True, scheduler: Any = None, **options: ob
     }  # fmt: skip
     transformer = seeded(lambda: diffusers.SD3Transformer2DModel(**(defaults | options)))
     pipeline = diffusers.StableDiffusion3Pipeline(
-        vae=autoencoder(shift_factor=0.06, scaling_factor=1.5), transformer=spread(transformer, 0.05),
+        vae=autoencoder(shift_factor=0.06, scaling_factor=1.5), transformer=spread(transformer, moved),
         text_encoder=clip_encoder(16, 8), text_encoder_2=clip_encoder(16, 12, seed=1),
         text_encoder_3=t5_encoder(40) if t5 else None, tokenizer=clip_tokenizer(), tokenizer_2=clip_tokenizer(),
         tokenizer_3=t5_tokenizer() if t5 else None, scheduler=scheduler or flow_euler(),
@@ -169,7 +174,9 @@ def save_sd3(folder: Path, t5: bool = True, scheduler: Any = None, **options: ob
     return folder
 
 
-def save_flux(folder: Path, guidance: bool = True, scheduler: Any = None, **options: object) -> Path:
+def save_flux(
+    folder: Path, guidance: bool = True, scheduler: Any = None, moved: float = 0.05, **options: object
+) -> Path:
     """FluxPipeline over 8x8 latents; with ``guidance``, told it as FLUX.1 dev is."""
     defaults: dict[str, object] = {
         "patch_size": 1, "in_channels": 16, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 8,
@@ -178,7 +185,7 @@ def save_flux(folder: Path, guidance: bool = True, scheduler: Any = None, **opti
     }  # fmt: skip
     transformer = seeded(lambda: diffusers.FluxTransformer2DModel(**(defaults | options)))
     pipeline = diffusers.FluxPipeline(
-        vae=autoencoder(shift_factor=0.1, scaling_factor=0.8), transformer=spread(transformer, 0.05),
+        vae=autoencoder(shift_factor=0.1, scaling_factor=0.8), transformer=spread(transformer, moved),
         text_encoder=clip_encoder(16), text_encoder_2=t5_encoder(24), tokenizer=clip_tokenizer(),
         tokenizer_2=t5_tokenizer(), scheduler=scheduler or flow_euler(use_dynamic_shifting=True),
     )  # fmt: skip
@@ -186,7 +193,9 @@ def save_flux(folder: Path, guidance: bool = True, scheduler: Any = None, **opti
     return folder
 
 
-def save_pixart(folder: Path, kind: str = "PixArtSigmaPipeline", told: bool = False, **options: object) -> Path:
+def save_pixart(
+    folder: Path, kind: str = "PixArtSigmaPipeline", told: bool = False, moved: float = 0.05, **options: object
+) -> Path:
     """PixArt with a learned variance; with ``told``, a network that is told the image's size."""
     defaults: dict[str, object] = {
         "sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 8, "num_layers": 2,
@@ -196,13 +205,13 @@ def save_pixart(folder: Path, kind: str = "PixArtSigmaPipeline", told: bool = Fa
     transformer = seeded(lambda: diffusers.PixArtTransformer2DModel(**(defaults | options)))
     pipeline = getattr(diffusers, kind)(
         tokenizer=t5_tokenizer(), text_encoder=t5_encoder(24), vae=autoencoder(),
-        transformer=spread(transformer, 0.05), scheduler=ddim(),
+        transformer=spread(transformer, moved), scheduler=ddim(),
     )  # fmt: skip
     pipeline.save_pretrained(folder)
     return folder
 
 
-def save_sana(folder: Path, scheduler: Any = None, **options: object) -> Path:
+def save_sana(folder: Path, scheduler: Any = None, moved: float = 0.05, **options: object) -> Path:
     """SanaPipeline over the latents of a deep-compression autoencoder."""
     defaults: dict[str, object] = {
         "sample_size": 8, "patch_size": 1, "in_channels": 4, "out_channels": 4, "num_layers": 2,
@@ -224,7 +233,7 @@ def save_sana(folder: Path, scheduler: Any = None, **options: object) -> Path:
         tokenizer=gemma_tokenizer(),
         text_encoder=gemma_encoder(),
         vae=vae,
-        transformer=spread(transformer, 0.05),
+        transformer=spread(transformer, moved),
         scheduler=scheduler or flow_euler(),
     )
     pipeline.save_pretrained(folder)
