@@ -14,6 +14,7 @@ from auditor.errors import ConfigError
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 ViewName = Literal["identity", "mirror", "crop"]
+Offload = Literal["none", "parts", "blocks"]
 AttackName = Literal["loss", "secmi", "pia", "pian", "sima", "pfami", "small_noise", "rediffuse", "clid", "gsa"]
 
 
@@ -147,10 +148,11 @@ class CanariesConfig(Section):
 
 
 class ExecutionConfig(Section):
-    """Who makes the pieces of an audit; affects neither what is asked for nor any result."""
+    """Who makes the pieces of an audit, in what memory; affects neither what is asked for nor any result."""
 
     executor: Literal["local", "processes", "ray"] = "local"
     workers: Count | None = None  # None = one a GPU, else as many as there are cores for their threads
+    offload: Offload = "none"  # keep on the host what a GPU is not using; "parts" of a checkpoint, or "blocks" of one
 
 
 class AuditConfig(Section):

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.config import CheckpointConfig
+from auditor.config import CheckpointConfig, Offload
 from auditor.diffusion.precision import Precision
 
 
@@ -20,16 +20,17 @@ class Asked:
     image_size: tuple[int, int] | None = None  # height and width in pixels; None = what the checkpoint states
     config: Path | None = None  # folder that says what a single file's tensors are; None = the checkpoint is a folder
     dtype: Precision = "float32"  # what the denoising network and its text encoders compute in
+    offload: Offload = "none"  # what is on the device at a time; no effect on any result, and none on the digest
 
     @classmethod
-    def of(cls, section: CheckpointConfig) -> Asked:
+    def of(cls, section: CheckpointConfig, offload: Offload = "none") -> Asked:
         """What a configuration asks for."""
         size = None if section.image_size is None else (section.image_size, section.image_size)
-        return cls(section.adapter, section.adapter_scale, size, section.config, section.dtype)
+        return cls(section.adapter, section.adapter_scale, size, section.config, section.dtype, offload)
 
     def beside(self) -> Asked:
-        """What another checkpoint is opened with that is compared with this one: size and precision."""
-        return Asked(image_size=self.image_size, dtype=self.dtype)
+        """What another checkpoint is opened with that is compared with this one: size, precision and offloading."""
+        return Asked(image_size=self.image_size, dtype=self.dtype, offload=self.offload)
 
     def seal(self, digest: str) -> str:
         """The digest of the files, joined with what else makes the network another one: scale, size and precision."""

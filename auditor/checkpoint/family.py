@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from auditor.checkpoint.latents import LatentCodec
+from auditor.checkpoint.offload import bring
 from auditor.checkpoint.scan import Scan
 from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.prediction import PredictionType
@@ -24,15 +25,29 @@ class OpenNetwork:
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """The network's parameters by name, sharing memory with it."""
+        bring(self.network)
         return {name: parameter.detach() for name, parameter in self.network.named_parameters()}
 
     def with_parameters(self, parameters: Mapping[str, torch.Tensor]) -> Any:
         """This denoiser around the network with other parameters."""
+        return replace(self, network=OtherWeights(self.network, parameters))
 
-        def call(*arguments: Any, **named: Any) -> Any:
-            return torch.func.functional_call(self.network, dict(parameters), arguments, named)
 
-        return replace(self, network=call)
+@dataclass(frozen=True)
+class OtherWeights:
+    """A network computing with other parameters than its own."""
+
+    network: Any  # torch.nn.Module
+    parameters: Mapping[str, torch.Tensor]
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        bring(self.network)  # not during the call, when other parameters stand in for its own
+        return torch.func.functional_call(self.network, dict(self.parameters), arguments, named)
+
+    @property
+    def config(self) -> Any:
+        """What the network was built from."""
+        return self.network.config
 
 
 @dataclass(frozen=True)

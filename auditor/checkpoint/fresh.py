@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from auditor.checkpoint.load import LoadedCheckpoint
+from auditor.checkpoint.offload import lodge_like
 from auditor.diffusion.precision import reduce_precision
 from auditor.probes import generator
 
@@ -26,13 +27,13 @@ def reinitialise(checkpoint: LoadedCheckpoint, seed: str) -> LoadedCheckpoint:
       A checkpoint on the same device, in the same precision and evaluation mode, whose network has learnt nothing.
     """
     denoiser: Any = checkpoint.denoiser
-    device = next(denoiser.network.parameters()).device
     # Constructors draw from the global state, which is put back afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, "untrained network").integers(2**63)))
         network = type(denoiser.network).from_config(denoiser.network.config)
-    fresh = network.to(device).eval().requires_grad_(False)
+    fresh = network.eval().requires_grad_(False)
     narrow = {parameter.dtype for parameter in denoiser.network.parameters()} - {torch.float32}
     for dtype in narrow:
         reduce_precision(fresh, dtype)
+    lodge_like(fresh, denoiser.network)
     return replace(checkpoint, denoiser=replace(denoiser, network=fresh))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 from auditor.checkpoint import (  # noqa: F401  # each registers its family
     dit,
@@ -26,10 +26,12 @@ from auditor.checkpoint.flow import flow_schedule, is_flow
 from auditor.checkpoint.flux import FluxDenoiser
 from auditor.checkpoint.guidance import Guided
 from auditor.checkpoint.latents import LatentCodec
+from auditor.checkpoint.offload import give_back, lodge, room_on
 from auditor.checkpoint.scan import Scan, check_unchanged
 from auditor.checkpoint.schedule import noise_schedule, prediction_type, train_timesteps
 from auditor.checkpoint.text import TextConditioner
 from auditor.checkpoint.text_encoders import narrow_encoder
+from auditor.config import Offload
 from auditor.diffusion.denoiser import Denoiser
 from auditor.diffusion.precision import DTYPES, Precision, reduce_precision
 from auditor.diffusion.prediction import PredictionType
@@ -115,12 +117,14 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> 
     pipeline = str(scan.model_index["_class_name"])
     config = scheduler_config(scan)
     trained = training(config, scan.asked.image_size)
-    parts = families[pipeline](scan, trained, device)
+    on_host = scan.asked.offload != "none" or scan.asked.adapter is not None  # until it is as it will be used
+    parts = families[pipeline](scan, trained, "cpu" if on_host else device)
     check_unchanged(scan)
     if scan.asked.adapter is not None:
         parts.notes.extend(fuse_adapter(scan, scan.asked.adapter, parts.network, parts.encoders))
     if dtype != "float32":
         narrow(parts, dtype)
+    parts = place(parts, device, scan.asked.offload)
     info = describe(scan, pipeline, parts, train_timesteps(config))
     return LoadedCheckpoint(info, parts.denoiser, parts.codec, parts.num_classes, parts.null_class, config)
 
@@ -132,6 +136,27 @@ def narrow(parts: Parts, dtype: Precision) -> None:
     for encoder in encoders:
         narrow_encoder(encoder.network, DTYPES[dtype])
     parts.notes.append(f"the network {'and its text encoders ' if encoders else ''}ran in {dtype}")
+
+
+def place(parts: Parts, device: str, offload: Offload) -> Parts:
+    """The parts on the device: all of them at once, or each whenever it is used."""
+    network, encoders = parts.network, [encoder.network for encoder in text_encoders(parts.denoiser)]
+    codec: Any = parts.codec
+    codec = replace(codec, device=device)
+    autoencoders = [codec.network] if hasattr(codec, "network") else []
+    room = None if offload == "none" else room_on(device)
+    if room is None:
+        for part in (network, *encoders, *autoencoders):
+            part.to(device)
+        return replace(parts, codec=codec)
+    lodge("network", [network], room, in_blocks=offload == "blocks")
+    if encoders:
+        lodge("text encoders", encoders, room)
+    for encoder in encoders:
+        give_back(encoder)
+    for autoencoder in autoencoders:  # which is called by encode and decode
+        lodge("autoencoder", [autoencoder], room, doors=list(autoencoder.children()))
+    return replace(parts, codec=codec)
 
 
 def training(config: Mapping[str, object], image_size: tuple[int, int] | None = None) -> Trained:
@@ -156,8 +181,10 @@ def describe(scan: Scan, pipeline: str, parts: Parts, train_timesteps: int) -> C
         parameters=sum(parameter.numel() for parameter in parts.network.parameters()),
         prediction_type=str(kind),
         sample_shape=list(parts.denoiser.sample_shape),
+        pixel_shape=list(parts.codec.pixel_shape),
         train_timesteps=train_timesteps,
         conditional=parts.num_classes is not None,
         text=isinstance(parts.denoiser, TextConditioner),
+        adapter=str(scan.asked.adapter) if scan.asked.adapter else None,
         notes=notes,
     )

@@ -134,7 +134,8 @@ def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
       ConfigError: Missing paths, sets that overlap, too few held-out images, encoder weights that do not exist.
       DataError: No image is readable, or one has another shape than the checkpoint's.
     """
-    scanned = scan(config.network.path, allow_pickle=config.network.allow_pickle, asked=Asked.of(config.network))
+    asked = Asked.of(config.network, config.execution.offload)
+    scanned = scan(config.network.path, allow_pickle=config.network.allow_pickle, asked=asked)
     paths = (config.data.train, config.data.holdout)
     for path in paths:
         if not path.exists():

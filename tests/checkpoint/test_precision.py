@@ -40,7 +40,7 @@ HALF = ["bfloat16", "float16"]
 
 def opened(folder: Path, name: str, dtype: str) -> LoadedCheckpoint:
     size = (16, 16) if name == "flux" else None
-    return load(scan(folder, asked=Asked(image_size=size, dtype=dtype)))  # type: ignore[arg-type]  # parametrised
+    return load(scan(folder, asked=Asked(image_size=size, dtype=dtype)))
 
 
 def networks(checkpoint: LoadedCheckpoint) -> list[Any]:
@@ -87,9 +87,9 @@ def test_answers_stay_near_those_in_float32(name: str, dtype: str, folders: dict
     # Gemma keeps the eight
     most = 0.05 if dtype == "bfloat16" or name == "sana" else 0.005
     assert 0 < (made - wanted).square().mean().sqrt() < most * wanted.std()
-    embedding = half.denoiser.prompts.embedding(0)  # type: ignore[attr-defined]  # a text denoiser's
+    embedding = half.denoiser.prompts.embedding(0)
     assert embedding["states"].dtype == torch.float32
-    assert not torch.equal(embedding["states"], full.denoiser.prompts.embedding(0)["states"])  # type: ignore[attr-defined]
+    assert not torch.equal(embedding["states"], full.denoiser.prompts.embedding(0)["states"])
 
 
 def test_what_overflows_or_decides_pixels_stays_wide(folders: dict[str, Path]) -> None:
@@ -100,7 +100,7 @@ def test_what_overflows_or_decides_pixels_stays_wide(folders: dict[str, Path]) -
     assert dtypes(clip) == {torch.float16}
     assert dtypes(networks(sana)[1]) == {torch.bfloat16}
     for checkpoint in (flux, sana):
-        assert dtypes(checkpoint.codec.network) == {torch.float32}  # type: ignore[attr-defined]  # latent, both
+        assert dtypes(checkpoint.codec.network) == {torch.float32}
     assert dtypes(networks(opened(folders["flux"], "flux", "bfloat16"))[2]) == {torch.bfloat16}
 
 
