@@ -130,10 +130,19 @@ def _check_place(root: Path, inside: list[Path], entry: Path) -> None:
     if entry.is_symlink() and not any(target.is_relative_to(place) for place in inside):
         remedy = "Copy the folder with its links resolved (cp -rL) and audit the copy."
         raise UnsafeArtifactError(subject, f"a link to {target}", "files inside the folder", remedy)
+    if entry.is_symlink() and target.is_dir() and not _walked(inside[0], target):
+        # Loading would follow it, and find files that nobody has looked at.
+        remedy = "Copy the folder with its links resolved (cp -rL) and audit the copy."
+        raise UnsafeArtifactError(subject, f"a link to the folder {target}", "folders that are scanned", remedy)
     if not target.exists():
         raise CheckpointError(subject, "a link to nothing", "a file", "Download the checkpoint again.")
     if not stat.S_ISREG(target.stat().st_mode) and not target.is_dir():
         raise UnsafeArtifactError(subject, "a special file", "a regular file", "Remove it.")
+
+
+def _walked(root: Path, folder: Path) -> bool:
+    """Whether the files of a folder are met below the root without following links."""
+    return folder.is_relative_to(root) and not SKIPPED_FOLDERS.intersection(folder.relative_to(root).parts)
 
 
 def check_file(root: Path, name: str, allow_pickle: bool) -> bool:
@@ -148,7 +157,10 @@ def check_file(root: Path, name: str, allow_pickle: bool) -> bool:
         _check_safetensors(file, subject, pickled)
         return False
     if suffix == ".json":
-        check_json(read_json(file, subject), subject)
+        content = read_json(file, subject)
+        check_json(content, subject)
+        if ".index." in file.name:  # model.safetensors.index.json, or with a variant behind it
+            check_shards(content, subject)
         return False
     if suffix not in PICKLE_SUFFIXES and not pickled:
         return False
@@ -162,6 +174,15 @@ def check_file(root: Path, name: str, allow_pickle: bool) -> bool:
     except PickleError as error:
         raise UnsafeArtifactError(subject, error, "a pickle of plain tensors", "Convert it to safetensors.") from error
     return True
+
+
+def check_shards(content: object, subject: str) -> None:
+    """Raise UnsafeArtifactError if an index of weights names files that do not lie beside it: loaders open any path."""
+    named = content.get("weight_map") if isinstance(content, dict) else None
+    for shard in named.values() if isinstance(named, dict) else ():
+        if not isinstance(shard, str) or Path(shard).name != shard or "\\" in shard:
+            remedy = "Download or save the checkpoint again."
+            raise UnsafeArtifactError(subject, f"weights in {shard!r}", "names of files beside it", remedy)
 
 
 def _check_safetensors(file: Path, subject: str, pickled: bool) -> None:

@@ -224,6 +224,27 @@ def test_blobs_beside_any_other_folder_are_outside(ddpm: Path, tmp_path: Path) -
         scan(tmp_path / "garments" / "snapshots" / "0123abc")
 
 
+@pytest.mark.parametrize("hidden", ["../../blobs/unet", ".cache/unet", ".git/unet"])
+def test_a_linked_folder_that_is_not_scanned_is_refused(ddpm: Path, tmp_path: Path, hidden: str) -> None:
+    snapshot = as_in_the_hub_cache(ddpm, tmp_path / "hub")
+    target = snapshot / hidden
+    target.parent.mkdir(exist_ok=True)
+    target.mkdir()
+    for file in (snapshot / "unet").iterdir():
+        file.resolve().rename(target / file.name)
+        file.unlink()
+    (snapshot / "unet").rmdir()
+    (snapshot / "unet").symlink_to(hidden)
+    with pytest.raises(AuditError, match="a link to the folder"):
+        scan(snapshot)
+
+
+def test_a_linked_folder_that_is_scanned_under_its_own_name_is_read(ddpm: Path) -> None:
+    (ddpm / "unet").rename(ddpm / "weights")
+    (ddpm / "unet").symlink_to("weights")
+    load(scan(ddpm))
+
+
 def test_a_link_to_nothing_is_named(ddpm: Path) -> None:
     (ddpm / WEIGHTS).unlink()
     (ddpm / WEIGHTS).symlink_to("gone.safetensors")

@@ -236,3 +236,16 @@ def test_an_older_class_of_pixart_is_read(tmp_path: Path) -> None:
     edit(folder / "model_index.json", lambda index: index.update(transformer=["diffusers", "Transformer2DModel"]))
     edit(folder / "transformer" / "config.json", lambda config: config.update(_class_name="Transformer2DModel"))
     torch.testing.assert_close(output(folder), wanted)
+
+
+@pytest.mark.parametrize("index", ["model.safetensors.index.json", "model.safetensors.index.fp16.json"])
+def test_an_index_may_name_no_weights_elsewhere(folder: Path, index: str) -> None:
+    names = {name: "model-00001-of-00001.safetensors" for name in load_file(folder / TEXT)}
+    (folder / TEXT).rename(folder / "text_encoder" / "model-00001-of-00001.safetensors")
+    (folder / "text_encoder" / index).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": names}))
+    scan(folder)  # negative control
+    (folder / "text_encoder" / "model-00001-of-00001.safetensors").rename(folder.parent / "out.safetensors")
+    elsewhere = {"weight_map": dict.fromkeys(names, "../../out.safetensors")}
+    edit(folder / "text_encoder" / index, lambda content: content.update(elsewhere))
+    with pytest.raises(UnsafeArtifactError, match="names of files beside it"):
+        scan(folder)
