@@ -55,7 +55,7 @@ def _(encode: PairedClipStates, text: str, *, null: bool = False) -> Columns:
 @columns.register
 def _(encode: MaskedT5, text: str, *, null: bool = False) -> Columns:
     """T5's, as the network is told to leave padding out of sight: its weights are 0."""
-    return of_encoder(encode.encoder, text.lower().strip())
+    return of_encoder(encode.encoder, encode.cleaned(text))
 
 
 @columns.register

@@ -50,8 +50,13 @@ class MaskedT5:
 
     encoder: TextEncoder
 
+    @staticmethod
+    def cleaned(text: str) -> str:
+        """The prompt as the tokenizer is given it."""
+        return text.lower().strip()
+
     def __call__(self, text: str) -> Embedding:
-        ids, mask = self.encoder.tokens(text.lower().strip())
+        ids, mask = self.encoder.tokens(self.cleaned(text))
         return {"states": self.encoder.network(ids, attention_mask=mask)[0], "mask": mask}
 
 

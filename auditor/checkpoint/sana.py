@@ -53,10 +53,15 @@ class InstructedGemma:
         """The empty prompt without the instruction."""
         return self.states("", LENGTH)
 
+    @staticmethod
+    def cleaned(text: str) -> str:
+        """The prompt as it is set behind the instruction."""
+        return text.lower().strip()
+
     def asked(self, text: str) -> tuple[str, int]:
         """Instruction and prompt, and how many tokens they are padded or cut to."""
         extra = len(self.encoder.tokenizer.encode(self.instruction)) - 2
-        return self.instruction + text.lower().strip(), LENGTH + extra
+        return self.instruction + self.cleaned(text), LENGTH + extra
 
     def chosen(self, length: int) -> list[int]:
         """Places, of so many tokens, of those that the transformer attends to."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from auditor.checkpoint.attention import text_encoders
+from auditor.checkpoint.pixart import MaskedT5
+from auditor.checkpoint.sana import InstructedGemma
+from auditor.checkpoint.text import TextDenoiser
 from auditor.diffusion.denoiser import Denoiser
 
 
@@ -25,10 +28,16 @@ def read(denoiser: Denoiser, prompts: Sequence[str]) -> list[Reading]:
     widest = max(encoders, key=lambda encoder: encoder.length)
     around = len(widest.tokenizer("").input_ids)
     found = []
-    for prompt in prompts:
+    for prompt in map(cleaned(denoiser), prompts):
         ids = [encoder.tokenizer(prompt, verbose=False).input_ids for encoder in encoders]
         kept = [own[: encoder.length - 1] for own, encoder in zip(ids, encoders, strict=True)]  # the last place ends it
         count = len(ids[encoders.index(widest)])
         seen = "/".join(" ".join(map(str, own)) for own in kept)
         found.append(Reading(seen, max(0, min(count, widest.length) - around), max(0, count - widest.length)))
     return found
+
+
+def cleaned(denoiser: Denoiser) -> Callable[[str], str]:
+    """What the family does to a prompt before a tokenizer sees it: PixArt and Sana lower its case."""
+    encode = denoiser.prompts.encode if isinstance(denoiser, TextDenoiser) else None
+    return encode.cleaned if isinstance(encode, (MaskedT5, InstructedGemma)) else str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from auditor.report.prompts import prompts_sentence
 from auditor.stats.delong import auc_interval
 from auditor.store.prompts import PromptRanking
 from tests.prompts.conftest import Captions
-from tests.text_pipelines import PROMPTS, save_sana, save_sd3
+from tests.text_pipelines import PROMPTS, save_pixart, save_sana, save_sd3
 
 QUICK = RankingConfig(detectors=["magnitude"], noises=2, salt="tests")
 
@@ -201,6 +202,17 @@ def test_a_family_whose_text_has_no_end_runs_what_it_can(tmp_path: Path) -> None
     assert "bright_ending could not be run, so entropy decides." in ranking.notes
     with pytest.raises(ConfigError, match="SanaTransformer2DModel attends to has no token that ends it"):
         auditor.rank_prompts(sana, PROMPTS, tmp_path / "none", asked=RankingConfig(detectors=["bright_ending"]))
+
+
+@pytest.mark.parametrize("save", [save_pixart, save_sana])
+def test_prompts_that_differ_by_case_are_one_to_families_that_lower_it(
+    save: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    asked = RankingConfig(detectors=["magnitude"], noises=1, salt="tests")
+    prompts, controls = ["Red Apple", "red apple", "dog"], ["RED APPLE", "Dog", "flag"]
+    ranking = auditor.rank_prompts(save(tmp_path / "it"), prompts, tmp_path / "run", controls=controls, asked=asked)
+    assert sorted(one.lines for one in ranking.prompts) == [[1, 2], [3]]
+    assert "2 controls left out" in " ".join(ranking.notes)
 
 
 def test_a_transformer_s_attention_is_looked_at(tmp_path: Path) -> None:
