@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from auditor.data.folder import is_image_name
 from auditor.data.open import SHARD_SUFFIXES, kind_of, saved_shards
 from auditor.data.places import list_files, place_of
+from auditor.data.prompts import lines_of, well_formed
 from auditor.errors import ConfigError, DataError
 
 PROMPT_KEYS, SEED_KEYS = ("prompt", "prompts", "caption", "captions", "text"), ("seed", "seeds")
@@ -170,8 +171,8 @@ def rows_of(file: Path) -> list[Mapping[str, object]]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
         if kind == ".csv":
-            return list(csv.DictReader(io.StringIO(text)))
-        rows = json.loads(text) if kind == ".json" else [json.loads(line) for line in text.splitlines() if line.strip()]
+            return list(csv.DictReader(io.StringIO(text, newline="")))
+        rows = json.loads(text) if kind == ".json" else [json.loads(line) for line in lines_of(text) if line.strip()]
     except (ValueError, RecursionError, csv.Error) as error:
         raise DataError(str(file), f"{type(error).__name__}: {error}"[:200], formats, "Correct the file.") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -208,7 +209,7 @@ def origin_of(row: Mapping[str, object]) -> Origin:
 
 def as_prompt(value: object) -> str | None:
     """The text; None for none, an empty one, or a class number, which is no prompt."""
-    text = value.strip() if isinstance(value, str) else ""
+    text = well_formed(value).strip() if isinstance(value, str) else ""
     return None if not text or text.isdecimal() else text
 
 

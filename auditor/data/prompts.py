@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,12 +41,25 @@ def read_prompts(path: Path, column: str | None = None) -> list[str]:
         if suffix == ".csv":
             found = [str(row).strip() for row in _separated(path, text, column)]
         elif suffix in (".jsonl", ".ndjson"):
-            found = ["" if row is None else str(row).strip() for row in _lines_of_json(path, text, column)]
+            found = ["" if row is None else well_formed(str(row)).strip() for row in _lines_of_json(path, text, column)]
         else:
-            found = [line.strip() for line in text.splitlines() if line.strip()]
+            found = [line.strip() for line in lines_of(text) if line.strip()]
     if not found:
         raise ConfigError(str(path), "no prompts", "at least one", "Correct the file.")
     return found
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """Lines that end in a line feed, a carriage return or both, without these.
+
+    str.splitlines ends lines at form feeds and Unicode's separators too, which captions from the web contain.
+    """
+    return (line.rstrip("\n") for line in io.StringIO(text, newline=None))
+
+
+def well_formed(text: str) -> str:
+    """The text with halves of characters, which JSON can spell and no encoding holds, replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _columnar(path: Path, column: str | None) -> Iterator[Any]:
@@ -57,9 +71,9 @@ def _columnar(path: Path, column: str | None) -> Iterator[Any]:
 
 
 def _separated(path: Path, text: str, column: str | None) -> Iterator[str]:
-    rows = csv.DictReader(text.splitlines(keepends=True))
-    name = _chosen(path, list(rows.fieldnames or []), column)
+    rows = csv.DictReader(io.StringIO(text, newline=""))
     try:
+        name = _chosen(path, list(rows.fieldnames or []), column)
         for row in rows:
             yield row[name] or ""
     except csv.Error as error:
@@ -68,7 +82,7 @@ def _separated(path: Path, text: str, column: str | None) -> Iterator[str]:
 
 def _lines_of_json(path: Path, text: str, column: str | None) -> Iterator[Any]:
     name = column
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines_of(text), 1):
         if not line.strip():
             continue
         try:

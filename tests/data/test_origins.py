@@ -141,6 +141,15 @@ def test_what_is_no_prompt_or_seed_is_unknown(tmp_path: Path) -> None:
     assert found == {"sub/0": Origin(None, "3"), "sub/1": Origin(None, "x")}
 
 
+def test_prompts_of_a_list_hold_whatever_the_web_does(tmp_path: Path) -> None:
+    said = {"sub/0": "a\u2028b", "sub/1": "half \ud83c of it"}
+    rows = [json.dumps({"id": "sub/0", "prompt": said["sub/0"]}, ensure_ascii=False)]
+    rows.append(json.dumps({"id": "sub/1", "prompt": said["sub/1"]}))
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    found = read_origins(folder(tmp_path / "made"), ["sub/0", "sub/1"], listed=tmp_path / "a.jsonl")
+    assert found == {"sub/0": Origin("a\u2028b"), "sub/1": Origin("half \ufffd of it")}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "error", "line"),
     [

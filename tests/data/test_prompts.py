@@ -28,6 +28,21 @@ def test_every_format_gives_the_same(tmp_path: Path) -> None:
         assert read_prompts(tmp_path / name) == PROMPTS
 
 
+def test_a_line_ends_at_line_feeds_alone(tmp_path: Path) -> None:
+    texts = ["a\u2028b", "c\x0cd", "e\x85f", "g\x1ch"]
+    (tmp_path / "p.txt").write_bytes("\r\n".join(texts).encode())
+    (tmp_path / "p.csv").write_text("\n".join(["caption,id", *(f"{text},1" for text in texts)]))
+    rows = [json.dumps({"caption": text}, ensure_ascii=False) for text in texts]
+    (tmp_path / "p.jsonl").write_text("\n".join(rows))
+    for name in ("p.txt", "p.csv", "p.jsonl"):
+        assert read_prompts(tmp_path / name) == texts
+
+
+def test_halves_of_characters_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text(r'{"caption": "half \ud83c of an apple"}' + "\n" + r'{"caption": "\ud83c\udf4e"}')
+    assert read_prompts(tmp_path / "p.jsonl") == ["half \ufffd of an apple", "🍎"]
+
+
 def test_a_column_by_name_and_missing_values(tmp_path: Path) -> None:
     pq.write_table(pa.table({"caption": ["x", None, ""], "alt": ["a", "b", None]}), tmp_path / "p.parquet")
     assert read_prompts(tmp_path / "p.parquet") == ["x", "", ""]
@@ -44,6 +59,7 @@ def test_a_column_by_name_and_missing_values(tmp_path: Path) -> None:
         ("p.txt", b"\xff\xfe\x00caf\xe9", DataError, "UTF-8"),
         ("p.csv", b"a,b\n1,2\n", ConfigError, "a, b"),
         ("p.csv", b"", ConfigError, "columns"),
+        ("p.csv", b"x" * 200_000, DataError, "field limit"),
         ("p.jsonl", b'{"caption": "x"\n', DataError, "line 1"),
         ("p.jsonl", b'["x"]\n', DataError, "list"),
         ("p.parquet", b"PAR1 not a table", DataError, "parquet"),
