@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 Shape = tuple[int, int, int]
+# Decoded or encoded at once: 4 images of 256 pixels a side, 1 of 512. Stable Diffusion's decoder takes 1 GB for them.
+PIXELS = 2**18
 
 
 class LatentCodec(Protocol):
@@ -28,6 +31,18 @@ class LatentCodec(Protocol):
         Raises:
           ValueError: A value is not finite; such samples are counted, not shown.
         """
+
+
+class Autoencoder(Protocol):
+    """What the codecs of latent models have in common."""
+
+    @property
+    def pixel_shape(self) -> Shape:
+        """(C, H, W) of an image."""
+
+    @property
+    def device(self) -> str:
+        """As torch names it."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +76,13 @@ class KlAutoencoder:
 
     @torch.no_grad()
     def to_model(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        posterior = self.network.encode(centred(pixels, self.pixel_shape, self.device)).latent_dist
-        latents: torch.Tensor = (posterior.mean - shift(self.network)) * self.network.config.scaling_factor
-        return latents
+        mean = in_pieces(lambda given: self.network.encode(given).latent_dist.mean, centred_on(self, pixels), self)
+        return (mean - shift(self.network)) * float(self.network.config.scaling_factor)
 
     @torch.no_grad()
     def to_pixels(self, x0: torch.Tensor) -> NDArray[np.uint8]:
         latents = x0.to(self.device, torch.float32) / self.network.config.scaling_factor + shift(self.network)
-        return quantise(self.network.decode(latents).sample / 2 + 0.5)
+        return quantise(in_pieces(lambda given: self.network.decode(given).sample, latents, self) / 2 + 0.5)
 
 
 @dataclass(frozen=True)
@@ -84,13 +98,13 @@ class DcAutoencoder:
 
     @torch.no_grad()
     def to_model(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        latents: torch.Tensor = self.network.encode(centred(pixels, self.pixel_shape, self.device)).latent
+        latents = in_pieces(lambda given: self.network.encode(given).latent, centred_on(self, pixels), self)
         return latents * float(self.network.config.scaling_factor)
 
     @torch.no_grad()
     def to_pixels(self, x0: torch.Tensor) -> NDArray[np.uint8]:
         latents = x0.to(self.device, torch.float32) / self.network.config.scaling_factor
-        return quantise(self.network.decode(latents).sample / 2 + 0.5)
+        return quantise(in_pieces(lambda given: self.network.decode(given).sample, latents, self) / 2 + 0.5)
 
 
 @dataclass(frozen=True)
@@ -103,13 +117,13 @@ class VqAutoencoder:
 
     @torch.no_grad()
     def to_model(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        latents: torch.Tensor = self.network.encode(centred(pixels, self.pixel_shape, self.device)).latents
+        latents = in_pieces(lambda given: self.network.encode(given).latents, centred_on(self, pixels), self)
         return latents * float(self.network.config.scaling_factor)
 
     @torch.no_grad()
     def to_pixels(self, x0: torch.Tensor) -> NDArray[np.uint8]:
         latents = x0.to(self.device, torch.float32) / self.network.config.scaling_factor
-        return quantise(self.network.decode(latents).sample / 2 + 0.5)
+        return quantise(in_pieces(lambda given: self.network.decode(given).sample, latents, self) / 2 + 0.5)
 
 
 def shift(network: Any) -> float:
@@ -117,9 +131,20 @@ def shift(network: Any) -> float:
     return float(getattr(network.config, "shift_factor", None) or 0.0)
 
 
-def centred(pixels: NDArray[np.uint8], shape: Shape, device: str) -> torch.Tensor:
-    """UInt8[B C H W] as Float32 in [-1, 1]."""
-    return PixelScaling(shape, device).to_model(pixels)
+def centred_on(codec: Autoencoder, pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """UInt8[B C H W] as Float32 in [-1, 1], on the codec's device."""
+    return PixelScaling(codec.pixel_shape, codec.device).to_model(pixels)
+
+
+def in_pieces(network: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor, codec: Autoencoder) -> torch.Tensor:
+    """What a network gives for a batch, of at most :data:`PIXELS` or one image at a time, so that memory is bounded.
+
+    A piece's images depend on their places in the batch alone, and so do their last bits.
+    """
+    if not len(batch):  # every sample of it was not finite, say; networks reshape no empty batch
+        return network(batch.new_zeros(1, *batch.shape[1:]))[:0]
+    size = max(1, PIXELS // (codec.pixel_shape[1] * codec.pixel_shape[2]))
+    return torch.cat([network(piece) for piece in torch.split(batch, size)]) if len(batch) > size else network(batch)
 
 
 def check_pixels(pixels: NDArray[np.uint8], shape: Shape) -> None:

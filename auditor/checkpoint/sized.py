@@ -9,8 +9,6 @@ from auditor.checkpoint.latents import KlAutoencoder, Shape
 from auditor.checkpoint.scan import Scan
 from auditor.errors import CheckpointError, ConfigError
 
-LARGE = 2**16  # pixels, 256 x 256: from there on an autoencoder takes images one by one, as memory asks for
-
 
 def load_kl_autoencoder(
     scan: Scan, trained: Trained, device: str, channels: int, configured: tuple[int, int], unit: int
@@ -35,8 +33,6 @@ def load_kl_autoencoder(
         raise CheckpointError(f"{scan.path}: vae: latent_channels", got, expected, SAVE_AGAIN)
     factor = 2 ** (len(network.config.block_out_channels) - 1)
     height, width = latent_size(trained, configured, factor, unit)
-    if height * width * factor**2 >= LARGE:
-        network.enable_slicing()
     return KlAutoencoder(network, pixel_shape(network, height, width), device), (channels, height, width)
 
 

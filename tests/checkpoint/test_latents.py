@@ -11,6 +11,7 @@ import torch
 from auditor.checkpoint.latents import PixelScaling
 from auditor.checkpoint.load import load
 from auditor.checkpoint.scan import scan
+from tests.text_pipelines import save_sana
 
 EVERY_VALUE = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
 
@@ -62,3 +63,30 @@ def test_vq_latents_are_scaled_and_decoded_through_the_codebook(saved: dict[str,
     torch.testing.assert_close(latents, codec.network.encode(x).latents * 0.18215, rtol=1e-5, atol=1e-6)
     expected = ((codec.network.decode(latents / 0.18215).sample / 2 + 0.5).clamp(0, 1) * 255).numpy()
     assert np.abs(codec.to_pixels(latents) - expected).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("name", ["dit", "ldm", "sana"])
+def test_autoencoders_take_a_bounded_number_of_pixels_at_once(
+    name: str, saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = load(scan(save_sana(tmp_path) if name == "sana" else saved[name]))
+    codec, seen = checkpoint.codec, []
+    for part in (codec.network.encoder, codec.network.decoder):
+        part.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    latents = torch.randn(5, *checkpoint.denoiser.sample_shape, generator=torch.Generator().manual_seed(1))
+    whole = codec.to_pixels(latents)
+    wanted = codec.to_model(whole)
+    assert seen == [5, 5] and whole.std() > 5
+    seen.clear()
+    monkeypatch.setattr("auditor.checkpoint.latents.PIXELS", 2 * whole[0, 0].size + 1)
+    pixels = codec.to_pixels(latents)
+    assert seen == [2, 2, 1]
+    assert np.abs(pixels.astype(int) - whole).max() <= 1  # another batch size may change last bits
+    torch.testing.assert_close(codec.to_model(whole), wanted, rtol=1e-5, atol=1e-5)
+    assert seen == [2, 2, 1] * 2
+    monkeypatch.setattr("auditor.checkpoint.latents.PIXELS", 1)  # less than an image: one by one
+    assert np.array_equal(codec.to_pixels(latents[:2])[1], codec.to_pixels(latents[1:2])[0])
+    assert seen[-3:] == [1, 1, 1]
+    # of a batch without a finite sample nothing is left
+    assert codec.to_model(whole[:0]).shape == wanted[:0].shape
+    assert codec.to_pixels(latents[:0]).shape == whole[:0].shape

@@ -175,21 +175,6 @@ def test_in_bfloat16_the_network_answers_nearly_the_same(name: str, folders: dic
     assert torch.equal(load(asked).with_prompts(PROMPTS).denoiser(noise, t, PLACES), made)
 
 
-def test_large_images_pass_the_autoencoder_one_by_one(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = load(scan(folders["sd"])).codec
-    monkeypatch.setattr("auditor.checkpoint.sized.LARGE", 256)
-    sliced = load(scan(folders["sd"])).codec
-    seen = []
-    sliced.network.decoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
-    latents = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    assert abs(sliced.to_pixels(latents).astype(int) - whole.to_pixels(latents)).max() <= 1
-    assert seen == [1, 1, 1]
-    pixels = whole.to_pixels(latents)
-    torch.testing.assert_close(sliced.to_model(pixels), whole.to_model(pixels))
-
-
 @pytest.mark.parametrize("name", ["sd", "sdxl", "sd3.5, shift by resolution", "pixart sigma", "sana"])
 def test_images_of_another_size_on_demand(name: str, folders: dict[str, Path]) -> None:
     own, asked = scan(folders[name]), scan(folders[name], asked=Asked(image_size=(8, 8)))
