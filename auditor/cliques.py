@@ -17,6 +17,7 @@ from auditor.config import (
     CheckpointConfig,
     Count,
     EncoderConfig,
+    ExecutionConfig,
     GenerationConfig,
     Section,
     below,
@@ -52,6 +53,7 @@ class CliquesConfig(Section):
     checkpoint: CheckpointConfig
     generation: GenerationConfig = GenerationConfig()
     encoders: Annotated[list[EncoderConfig], Field(min_length=1)] = [EncoderConfig(name="pixel")]
+    execution: ExecutionConfig = ExecutionConfig()
     threads: Count | None = None
 
 
@@ -117,9 +119,8 @@ def find_cliques(
     show, chosen = progress or Silent(), known_images(images)
     if config.threads:
         torch.set_num_threads(config.threads)
-    scanned = scan(
-        config.checkpoint.path, allow_pickle=config.checkpoint.allow_pickle, asked=Asked.of(config.checkpoint)
-    )
+    opened = Asked.of(config.checkpoint, config.execution.offload)
+    scanned = scan(config.checkpoint.path, allow_pickle=config.checkpoint.allow_pickle, asked=opened)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     checkpoint = load(scanned, device=device)
     schedule, steps = checkpoint.denoiser.schedule, config.generation.steps

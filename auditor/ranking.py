@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.load import load
 from auditor.checkpoint.scan import scan
 from auditor.data.prompts import read_prompts
 from auditor.errors import ConfigError
 from auditor.probes import draw_salt, root_seed
 from auditor.progress import Progress, Silent
-from auditor.ranking_config import RankingConfig
+from auditor.ranking_config import OPENED, RankingConfig
 from auditor.report.leaflet import write_leaflet
 from auditor.report.pages import Images, known_images
 from auditor.report.prompts import prompts_leaflet
 from auditor.stages.environment import environment
-from auditor.stages.prompt_base import OnBase, beside_base, common_detectors, open_base
+from auditor.stages.prompt_base import OnBase, beside_base, common_detectors, open_base, opened_as
 from auditor.stages.prompt_record import Sides, assemble, illustrate
 from auditor.stages.prompts import Listed, describe_list, list_prompts, score_list
 from auditor.store.digest import value_digest
@@ -28,6 +28,7 @@ from auditor.store.prompts import PromptRanking
 from auditor.store.run_directory import RunDirectory, write_json
 
 FILE = "prompts.json"
+APART = OPENED | {"adapter", "adapter_scale", "base"}  # the digests of checkpoints have them
 Given = Path | str | Sequence[str]
 
 
@@ -69,7 +70,7 @@ def rank_prompts(
     show, chosen, asked = progress or Silent(), known_images(images), asked or RankingConfig()
     texts = texts_of(prompts, asked.column)
     against = None if controls is None else texts_of(controls, asked.column)
-    fused = Asked(adapter=asked.adapter, adapter_scale=asked.adapter_scale)
+    fused = replace(opened_as(asked), adapter=asked.adapter, adapter_scale=asked.adapter_scale)
     scanned = scan(Path(checkpoint), allow_pickle=asked.allow_pickle, asked=fused)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load(scanned, device=device)
@@ -90,7 +91,7 @@ def rank_prompts(
 
     specification = {
         "prompts": value_digest(texts), "controls": None if against is None else value_digest(against),
-        "asked": asked.model_dump(mode="json", exclude={"adapter", "adapter_scale", "base"}),  # digests have them
+        "asked": asked.model_dump(mode="json", exclude=set(APART)),
         "tool": version("diffusion-auditor"), "checkpoint": scanned.digest,
         **({} if base is None else {"base": base.info.digest}),
     }  # fmt: skip

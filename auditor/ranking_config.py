@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from auditor.config import Count, Section, Share
+from auditor.config import Count, Offload, Section, Share
 
 DetectorName = Literal[
     "magnitude", "consistency", "one_step", "sharpness", "edges", "first_entropy", "path_magnitude", "entropy",
     "bright_ending", "regeneration",
 ]  # fmt: skip
+
+OPENED = frozenset({"image_size", "dtype", "offload"})  # which digests of checkpoints have, or which affects no result
 
 
 class RankingConfig(Section):
@@ -34,6 +36,9 @@ class RankingConfig(Section):
     adapter_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     base: Path | None = None  # what the checkpoint was fine-tuned from; may be the checkpoint without ``adapter``
     allow_pickle: bool = False
+    image_size: Count | None = None  # pixels a side; None = what the checkpoint states
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the network and its text encoders
+    offload: Offload = "none"  # keep on the host what a GPU is not using; no effect on any result
     salt: str | None = None  # pin the noises; None = drawn secretly and recorded afterwards
 
     @model_validator(mode="after")

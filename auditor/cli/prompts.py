@@ -36,6 +36,11 @@ SHOWN = 20  # prompts in the terminal; the report has all
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per denoiser call [default: 64].")
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="False discovery rate of the called prompts [default: 0.1].")  # fmt: skip
+@click.option("--image-size", type=click.IntRange(1), help="Pixels a side [default: what the checkpoint states].")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
+              help="Of the network and its text encoders [default: float32].")  # fmt: skip
+@click.option("--offload", type=click.Choice(["none", "parts", "blocks"]),
+              help="Keep on the host what a GPU is not using [default: none].")  # fmt: skip
 @click.option("--column", help="Of a table of prompts [default: caption, text or prompt].")
 @click.option("--salt", help="Pin the noises.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where results go [default: runs/<name>-prompts].")

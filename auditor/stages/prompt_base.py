@@ -30,6 +30,12 @@ class OnBase:
     scores: Scores
 
 
+def opened_as(asked: RankingConfig) -> Asked:
+    """What the checkpoint is opened with beside its adapter, and its base."""
+    size = None if asked.image_size is None else (asked.image_size, asked.image_size)
+    return Asked(image_size=size, dtype=asked.dtype, offload=asked.offload)
+
+
 def open_base(asked: RankingConfig, fine_tune: LoadedCheckpoint, device: str) -> LoadedCheckpoint | None:
     """The base asked for, without the adapter, fit to stand beside the fine-tune; None if none was asked for.
 
@@ -40,7 +46,7 @@ def open_base(asked: RankingConfig, fine_tune: LoadedCheckpoint, device: str) ->
     if asked.base is None:
         return None
     remedy = "Name what the checkpoint was fine-tuned from."
-    base = load(scan(asked.base, allow_pickle=asked.allow_pickle, asked=Asked()), device=device)
+    base = load(scan(asked.base, allow_pickle=asked.allow_pickle, asked=opened_as(asked)), device=device)
     if base.text is None:
         got = f"{base.info.pipeline}, which takes no text"
         raise ConfigError("base", got, "a text-to-image checkpoint", remedy)

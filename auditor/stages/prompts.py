@@ -30,7 +30,7 @@ from auditor.prompts.base import DETECTORS, Detector
 from auditor.prompts.bright_ending import EndingMask
 from auditor.prompts.calibrate import Calibrated
 from auditor.prompts.score import Setting, score_prompts
-from auditor.ranking_config import RankingConfig
+from auditor.ranking_config import OPENED, RankingConfig
 from auditor.store.digest import value_digest
 from auditor.store.prompts import PromptList, PromptScore
 from auditor.store.run_directory import RunDirectory
@@ -120,7 +120,7 @@ def score_list(
             places = range(start, min(start + PIECE, len(texts)))
             key = {
                 "checkpoint": checkpoint.info.digest, "texts": value_digest([texts[place] for place in places]),
-                "asked": asked.model_dump(mode="json", exclude={"alpha", "column", "base"}), "seed": seed,
+                "asked": asked.model_dump(mode="json", exclude={"alpha", "column", "base", *OPENED}), "seed": seed,
             }  # fmt: skip
 
             def compute(places: range = places) -> dict[str, NDArray[Any]]:

@@ -273,3 +273,22 @@ def test_an_adapter_is_ranked_with_its_base_and_the_base_alone_is_another(fixtur
     ]
     assert medians[1] > 1.3 * medians[0]
     assert base.checkpoint.digest != adapted.checkpoint.digest
+
+
+def test_opening_a_checkpoint_otherwise_is_another_ranking_only_where_results_differ(
+    fixtures: Path, tmp_path: Path
+) -> None:
+    made = {}
+    for name, options in (("whole", {}), ("apart", {"offload": "blocks"}), ("half", {"dtype": "bfloat16"})):
+        asked = RankingConfig(detectors=["magnitude"], noises=2, salt="opened", **options)
+        made[name] = auditor.rank_prompts(
+            fixtures / "twemoji" / "checkpoint", ["chains", "hook"], tmp_path / name, asked=asked
+        )
+    scores = {name: [one.scores["magnitude"].score for one in found.prompts] for name, found in made.items()}
+    assert scores["apart"] == scores["whole"] and made["apart"].digest == made["whole"].digest
+    assert scores["half"] == pytest.approx(scores["whole"], rel=0.05) and scores["half"] != scores["whole"]
+    assert made["half"].digest != made["whole"].digest
+    again = RankingConfig(detectors=["magnitude"], noises=2, salt="opened", offload="parts")
+    auditor.rank_prompts(
+        fixtures / "twemoji" / "checkpoint", ["chains", "hook"], tmp_path / "whole", asked=again
+    )  # goes on
