@@ -286,7 +286,8 @@ def test_opening_a_checkpoint_otherwise_is_another_ranking_only_where_results_di
         )
     scores = {name: [one.scores["magnitude"].score for one in found.prompts] for name, found in made.items()}
     assert scores["apart"] == scores["whole"] and made["apart"].digest == made["whole"].digest
-    assert scores["half"] == pytest.approx(scores["whole"], rel=0.05) and scores["half"] != scores["whole"]
+    assert scores["half"] != scores["whole"]  # also of other noises: another digest gives another seed
+    assert "the network and its text encoders ran in bfloat16" in made["half"].checkpoint.notes
     assert made["half"].digest != made["whole"].digest
     again = RankingConfig(detectors=["magnitude"], noises=2, salt="opened", offload="parts")
     auditor.rank_prompts(
