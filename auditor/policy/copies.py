@@ -127,13 +127,15 @@ def _bound_without_hits(primary: Competition, rate: Estimate) -> float:
 
 
 def _more_probes(primary: Competition, policy: Policy) -> str:
-    """How many probes without a hit bring the copy rate's bound within policy: ln(1-level) / ln(1 - rate recall)."""
+    """How many trials without a hit bring the copy rate's bound within policy: ln(1-level) / ln(1 - rate recall)."""
     recall = primary.planted_recall.lower
     if not recall:
         return "Use an encoder that finds planted copies: no number of probes bounds the rate at a recall of 0."
     level = primary.copy_rate.level or 0.95
     share = min(policy.copies.max_rate * recall, 1 - 1e-12)
     probes = math.ceil(math.log(1 - level) / math.log1p(-share))
+    if primary.copy_rate.unit == "share of prompts":  # more noises under the same prompts are no further trials
+        return f"Ask for at least {probes:,} different prompts: with no copy among them the bound meets the policy."
     return f"Generate from at least {probes:,} probes: with no copy among them the bound meets the policy."
 
 

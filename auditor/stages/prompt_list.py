@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,3 +60,24 @@ def joined(drawn: dict[str, list[str]]) -> Prompts:
     place = {text: number for number, text in enumerate(texts)}
     of = {name: frozenset(place[text] for text in drawn.get(name, [])) for name in ("train", "holdout")}
     return Prompts(texts, of["train"], of["holdout"])
+
+
+def merged(prompts: Prompts, seen: Sequence[str]) -> Prompts:
+    """The first of those prompts that a checkpoint sees the same of, for any set that has one of them.
+
+    Spelt in capitals, or apart beyond the tokens that fit, they are one condition: counted as several, they would be
+    independent trials that they are not.
+
+    Args:
+      prompts: Distinct texts.
+      seen: Of each, what the checkpoint sees (:func:`auditor.checkpoint.tokens.read`).
+    """
+    place = {one: number for number, one in enumerate(dict.fromkeys(seen))}
+    first: dict[str, str] = {}
+    for text, one in zip(prompts.texts, seen, strict=True):
+        first.setdefault(one, text)
+    of_training, of_holdout = (
+        frozenset(place[seen[number]] for number in numbers)
+        for numbers in (prompts.from_training, prompts.from_holdout)
+    )
+    return Prompts(tuple(first.values()), of_training, of_holdout)

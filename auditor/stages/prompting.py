@@ -9,18 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
+from auditor.checkpoint.tokens import read
 from auditor.config import AuditConfig
 from auditor.copies.decide import CopyDecision
 from auditor.copies.pool import Pool
 from auditor.errors import ConfigError
 from auditor.probes import choose
 from auditor.stages.inputs import Images, Inputs
-from auditor.stages.prompt_list import Prompts, joined, listed
+from auditor.stages.prompt_list import Prompts, joined, listed, merged
 from auditor.stages.rewording import reworded
 from auditor.store.digest import value_digest
 from auditor.store.prompting import CopiedPrompt, Prompting
 from auditor.store.record import Check
 from auditor.store.run_directory import RunDirectory
+from auditor.store.wording import count
 
 MOST_IMAGES = 10  # training images named for one prompt
 BLOCK = 256  # images whose captions are read at a time
@@ -55,7 +57,9 @@ def prompted(inputs: Inputs, run: RunDirectory, config: AuditConfig, seed: str) 
             drawn = draw_captions(inputs, asked.source == "training", most_prompts(config), seed)
         return {name: reworded(texts, asked.reword, seed) for name, texts in drawn.items()}
 
-    return replace(inputs, prompts=joined(run.value("inputs/prompts", key, compute)))
+    prompts = joined(run.value("inputs/prompts", key, compute))
+    readings = read(inputs.checkpoint.denoiser, prompts.texts)
+    return replace(inputs, prompts=merged(prompts, [reading.seen for reading in readings]))
 
 
 def most_prompts(config: AuditConfig) -> int:
@@ -190,9 +194,15 @@ def prompt_notes(config: AuditConfig, inputs: Inputs) -> list[str]:
         return []
     if inputs.prompts is None:
         return ["Prompts: generations were made under the empty prompt alone."]
+    cut = sum(reading.cut > 0 for reading in read(inputs.checkpoint.denoiser, inputs.prompts.texts))
+    beyond = [f"What does not fit: of {count(cut, 'prompt')} the checkpoint sees the beginning only."] if cut else []
     if config.prompts.file:
         return [
+            *beyond,
             "Whether the prompts given favour training images: certification supposes that they were chosen without "
-            "regard to which images were trained on."
+            "regard to which images were trained on.",
         ]
-    return ["Other prompts than those drawn, such as paraphrases or prompts made to bring a training image back."]
+    return [
+        *beyond,
+        "Other prompts than those drawn, such as paraphrases or prompts made to bring a training image back.",
+    ]

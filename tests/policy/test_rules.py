@@ -98,6 +98,12 @@ def test_remedy_for_the_rate_names_the_fewest_probes_that_meet_it(recall: tuple[
     assert upper(probes) <= POLICY.copies.max_rate < upper(probes - 1)
 
 
+def test_remedy_for_a_rate_of_prompts_asks_for_prompts_as_more_noises_are_no_trials() -> None:
+    rate = share("copy rate", 0, 300).model_copy(update={"unit": "share of prompts"})
+    remedies = " ".join(copies_rule([competition(copy_rate=rate)], POLICY).remedies)
+    assert re.search(r"at least [\d,]+ different prompts", remedies) and "probes: with" not in remedies
+
+
 def test_no_number_of_probes_is_promised_at_a_recall_of_zero() -> None:
     blind = competition(planted_recall=share("planted", 0, 512), copy_rate=share("copy rate", 0, 300))
     assert any("no number of probes" in remedy for remedy in copies_rule([blind], POLICY).remedies)

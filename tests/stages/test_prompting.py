@@ -18,7 +18,7 @@ from auditor.errors import ConfigError
 from auditor.report.lookup import not_shown
 from auditor.stages.inputs import open_inputs
 from auditor.stages.membership.scores import conditioned
-from auditor.stages.prompt_list import joined
+from auditor.stages.prompt_list import joined, merged
 from auditor.stages.rewording import reworded
 from auditor.stats.power import zero_hit_bound
 from auditor.store.record import Record
@@ -126,6 +126,24 @@ def test_a_list_of_prompts_and_none_at_all(folder: Path, tmp_path: Path) -> None
     bare = auditor.run(config(folder, prompts={"source": "empty"}, generation=unguided), tmp_path / "bare")
     assert bare.generation.prompts is None
     assert any("empty prompt" in note for note in bare.not_tested)
+
+
+def test_prompts_that_the_checkpoint_sees_the_same_of_are_one_trial(folder: Path, tmp_path: Path) -> None:
+    long = " ".join(["red apple"] * 40)
+    file = tmp_path / "prompts.txt"
+    file.write_text(f"Red Apple\nred apple\n{long}\n{long} pie\ndog face\n")
+    record = auditor.run(config(folder, prompts={"file": str(file)}), tmp_path / "run")
+    assert record.generation.prompts is not None and record.generation.prompts.prompts == 3
+    assert record.copies[0].copy_rate.n == 3
+    assert any("of 1 prompt the checkpoint sees the beginning only" in note for note in record.not_tested)
+
+
+def test_a_caption_of_either_set_in_other_letters_is_of_both() -> None:
+    drawn = joined({"train": ["a", "b"], "holdout": ["A", "c"]})
+    prompts = merged(drawn, [text.lower() for text in drawn.texts])
+    origins = {text.lower(): prompts.origin(place) for place, text in enumerate(prompts.texts)}
+    assert origins == {"a": "both", "b": "training caption", "c": "held-out caption"}
+    assert merged(drawn, drawn.texts) == drawn
 
 
 def test_captions_on_one_side_are_refused_before_anything_is_made(folder: Path, tmp_path: Path) -> None:
