@@ -77,7 +77,7 @@ def load_tokenizer(scan: Scan, name: str) -> Any:
     import transformers
 
     subject, entry = f"{scan.path}: {name}", scan.model_index.get(name)
-    if not isinstance(entry, list):
+    if not isinstance(entry, list) or entry == [None, None]:
         raise CheckpointError(subject, "no entry in model_index.json", "a tokenizer", SAVE_AGAIN)
     try:
         return getattr(transformers, str(entry[1])).from_pretrained(

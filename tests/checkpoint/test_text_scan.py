@@ -249,3 +249,9 @@ def test_an_index_may_name_no_weights_elsewhere(folder: Path, index: str) -> Non
     edit(folder / "text_encoder" / index, lambda content: content.update(elsewhere))
     with pytest.raises(UnsafeArtifactError, match="names of files beside it"):
         scan(folder)
+
+
+def test_a_tokenizer_left_out_is_named(folder: Path) -> None:
+    edit(folder / "model_index.json", lambda index: index.update(tokenizer=[None, None]))
+    with pytest.raises(CheckpointError, match="tokenizer: got no entry in "):
+        load(scan(folder))
