@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from auditor.data.base import Payload
@@ -22,14 +22,16 @@ class FolderContainer:
     """Image files below a folder; the id is the relative path without its extension.
 
     Where two files share such an id (a.png beside a.jpg), those keep their extensions. A file of the same name with
-    the extension .txt holds the caption.
+    the extension .txt holds the caption, or else ``listed``, by the path below the folder.
     """
 
     scattered = True
 
-    def __init__(self, root: Place, files: Sequence[Any], captions: Sequence[Any]) -> None:
+    def __init__(
+        self, root: Place, files: Sequence[Any], captions: Sequence[Any], listed: Mapping[str, str] | None = None
+    ) -> None:
         stems = {file: file.relative_to(root).with_suffix("").as_posix() for file in files}
-        self._captions = frozenset(captions)
+        self._captions, self._root, self._listed = frozenset(captions), root, listed or {}
         shared = Counter(stems.values())
         named = sorted(
             (clean_text(stem if shared[stem] == 1 else file.relative_to(root).as_posix()), file)
@@ -53,8 +55,13 @@ class FolderContainer:
             except OSError as error:
                 yield f"{type(error).__name__}: {error.strerror}"
                 continue
-            caption = file.with_suffix(".txt")
-            yield Payload(content, _text(caption) if caption in self._captions else None)
+            yield Payload(content, self._caption(file))
+
+    def _caption(self, file: Any) -> str | None:
+        beside = file.with_suffix(".txt")
+        if beside in self._captions:
+            return _text(beside)
+        return self._listed.get(file.relative_to(self._root).as_posix()) if self._listed else None
 
 
 def is_image_name(path: Place) -> bool:

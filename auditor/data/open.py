@@ -9,6 +9,7 @@ from pathlib import Path
 from auditor.data.base import Geometry
 from auditor.data.folder import FolderContainer, is_image_name
 from auditor.data.indexed import Container, IndexedSource
+from auditor.data.lists import listed_captions
 from auditor.data.places import Place, list_files, place_of
 from auditor.data.rows import RowContainer
 from auditor.errors import ConfigError, DataError
@@ -28,7 +29,8 @@ def open_source(
     """The images at ``path`` as one stream, sorted by id, decoded to ``geometry``.
 
     Ids, unique and stable:
-      folder of images    path below the folder without extension (with it where two files would share it)
+      folder of images    path below the folder without extension (with it where two files would share it); captions
+                          in .txt files beside them, or in metadata.jsonl or .csv (columns file_name and text)
       webdataset tar      sample key: the member's path up to the first dot of its last component
       parquet, Arrow      the id column, or ``<file>/<row>``, rows padded to 8 digits
       npz                 the id array, or ``<file>/<row>``
@@ -59,7 +61,9 @@ def open_source(
         raise ConfigError(str(at), got, "one kind of files", "Point at one of them, or move the others away.")
     if images:
         captions = [file for file in files if file.suffix == ".txt"]
-        return IndexedSource(at, FolderContainer(at, images, captions), geometry, workers, [*images, *captions])
+        listed, lists = listed_captions(at, files)
+        container = FolderContainer(at, images, captions, listed)
+        return IndexedSource(at, container, geometry, workers, [*images, *captions, *lists])
     if not shards:
         raise ConfigError(str(at), f"{len(files)} files, none an image or a shard", FORMATS, "Correct the path.")
     return IndexedSource(at, _open_shards(at, shards, id_column, image_column), geometry, workers, shards)

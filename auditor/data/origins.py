@@ -12,24 +12,22 @@ by id or by file name, under one of the keys id, file_name, filename, file, imag
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from auditor.data.folder import is_image_name
+from auditor.data.lists import LISTS, rows_of
 from auditor.data.open import SHARD_SUFFIXES, kind_of, saved_shards
 from auditor.data.places import list_files, place_of
-from auditor.data.prompts import lines_of, well_formed
-from auditor.errors import ConfigError, DataError
+from auditor.data.prompts import well_formed
+from auditor.errors import ConfigError
 
 PROMPT_KEYS, SEED_KEYS = ("prompt", "prompts", "caption", "captions", "text"), ("seed", "seeds")
 TEXTS = ("txt", "caption", "text")  # extensions of files that hold a prompt and nothing else
 NAME_KEYS = ("id", "file_name", "filename", "file", "image", "name")
-LISTS = ("metadata.jsonl", "metadata.csv")  # at the top of a folder of images
-MAX_BESIDE, MAX_LIST = 2**20, 2**28  # bytes of a file beside one image, and of one that lists all
+MAX_BESIDE = 2**20  # bytes of a file beside one image
 SEED_LENGTH = 80  # characters; a longer one is no seed
 
 
@@ -151,33 +149,6 @@ def named_rows(file: Path, ids: Sequence[str]) -> Iterator[tuple[str, Mapping[st
             if name in known:
                 yield name, row
                 break
-
-
-def rows_of(file: Path) -> list[Mapping[str, object]]:
-    """The rows of a list.
-
-    Raises:
-      ConfigError: No such file, one of another format, or a huge one.
-      DataError: It does not parse.
-    """
-    formats = "a .jsonl, .json or .csv file"
-    if not file.is_file():
-        raise ConfigError(str(file), "no such file", formats, "Correct the path.")
-    if file.stat().st_size > MAX_LIST:
-        raise ConfigError(str(file), f"{file.stat().st_size:,} bytes", f"at most {MAX_LIST:,}", "Give a table instead.")
-    kind = file.suffix.lower()
-    if kind not in (".jsonl", ".json", ".csv"):
-        raise ConfigError(str(file), f"the extension {kind!r}", formats, "Convert it, or rename it.")
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-        if kind == ".csv":
-            return list(csv.DictReader(io.StringIO(text, newline="")))
-        rows = json.loads(text) if kind == ".json" else [json.loads(line) for line in lines_of(text) if line.strip()]
-    except (ValueError, RecursionError, csv.Error) as error:
-        raise DataError(str(file), f"{type(error).__name__}: {error}"[:200], formats, "Correct the file.") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError(str(file), "values that are no rows", "one object per image", "Correct the file.")
-    return rows
 
 
 def small(file: Path) -> bytes:

@@ -77,6 +77,12 @@ def test_captions_and_unreadable_images_of_an_address(grey: Geometry, folder: Pa
     assert source.unreadable == [("b", "not PNG, JPEG or WEBP")]
 
 
+def test_captions_that_a_folder_at_an_address_lists(grey: Geometry, folder: Path, png: Callable[..., bytes]) -> None:
+    (folder / "a.png").write_bytes(png(np.zeros((6, 5), np.uint8)))
+    (folder / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a caption"}\n')
+    assert next(open_source(to_memory(folder), grey).batches(4)).captions == ["a caption"]
+
+
 def test_a_file_that_changes_changes_the_digest_of_the_files(
     grey: Geometry, folder: Path, png: Callable[..., bytes]
 ) -> None:
