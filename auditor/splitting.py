@@ -49,7 +49,7 @@ def split(
         raise ConfigError("split folder", out, "an empty folder", "Name another folder with --out.")
     salt = salt or draw_salt()
     source = open_source(images, Geometry(3, SIDE, SIDE, resize=True))
-    info, digests = survey(source)
+    info, digests, _ = survey(source)
     ids = list(digests)
     encoder = build_pixel(EncoderConfig(name="pixel"), 3, SIDE, SIDE, "cpu")
     with tempfile.TemporaryDirectory() as scratch:

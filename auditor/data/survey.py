@@ -22,6 +22,7 @@ class Survey(NamedTuple):
 
     images: ImageSet
     digests: dict[str, bytes]
+    uncaptioned: int = 0  # readable images without a caption, or a blank one; 0 where nobody looked
 
 
 def survey(source: ImageSource) -> Survey:
@@ -36,11 +37,13 @@ def survey(source: ImageSource) -> Survey:
     """
     total = hashlib.sha256()
     digests: dict[str, bytes] = {}
+    uncaptioned = 0
     for batch in source.batches(BLOCK):
         for name, pixels, caption in zip(batch.ids, batch.pixels, batch.captions, strict=True):
             digest = pixel_digest(pixels)
             total.update(json.dumps([name, digest.hex(), caption]).encode() + b"\n")
             digests[name] = digest[:16]
+            uncaptioned += not (caption and caption.strip())
     if not digests:
         name, reason = source.unreadable[0]
         got = f"{len(source.unreadable)} images, none readable (first: {name}: {reason})"
@@ -52,7 +55,7 @@ def survey(source: ImageSource) -> Survey:
         distinct=len(set(digests.values())),
         unreadable=source.unreadable,
     )
-    return Survey(described, digests)
+    return Survey(described, digests, uncaptioned)
 
 
 def describe(source: ImageSource) -> ImageSet:

@@ -154,7 +154,7 @@ def read_given(asked: ImagesConfig, geometry: Geometry, run: RunDirectory | None
     known = _remembered(run, source, geometry)
     if known is not None:
         return known
-    info, digests = survey(source)
+    info, digests, _ = survey(source)
     origins = read_origins(
         asked.path, list(digests), listed=asked.metadata, id_column=id_column, image_column=image_column
     )

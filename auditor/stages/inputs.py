@@ -46,6 +46,7 @@ class Images:
     info: ImageSet
     digests: dict[str, bytes]
     index: TrainingIndex | None = None  # that has one encoder's embeddings of them
+    uncaptioned: int = 0  # see :class:`auditor.data.survey.Survey`
 
     @property
     def distinct_ids(self) -> list[str]:
@@ -159,6 +160,7 @@ def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
     train = open_images(data.train, geometry, *columns, ids=data.train_ids, known=known, index=index)
     holdout = open_images(data.holdout, geometry, *columns, ids=data.holdout_ids, known=remembered(run, "holdout"))
     refuse_overlap(train, holdout)
+    refuse_few_captions(config, train, holdout)
     refuse_bad_lists(references, set(train.digests), set(holdout.digests))
     refuse_few_training(config, train)
     nonmembers = config.membership.nonmembers if config.membership.enabled else None
@@ -255,10 +257,10 @@ def open_images(
         known = index.survey(selected)
     if known is not None:
         return Images(selected, known.images.model_copy(update={"path": selected.path}), known.digests, index)
-    info, digests = survey(selected)
+    found = survey(selected)
     if ids is not None:
-        refuse_missing(read_ids(ids, first), digests, source)
-    return Images(selected, info, digests)
+        refuse_missing(read_ids(ids, first), found.digests, source)
+    return Images(selected, found.images, found.digests, uncaptioned=found.uncaptioned)
 
 
 def open_index(
@@ -280,6 +282,24 @@ def refuse_few_training(config: AuditConfig, train: Images) -> None:
     if distinct < LEAST_TRAINING:
         raise ConfigError("training set", f"{distinct} distinct images", f"at least {LEAST_TRAINING}", remedy)
     refuse_few_to_calibrate(config, "members", min(config.membership.members, distinct), distinct)
+
+
+def refuse_few_captions(config: AuditConfig, train: Images, holdout: Images) -> None:
+    """CLiD needs a caption of every image that it is asked about; where some are sure to lack one, nothing is begun.
+
+    Raises:
+      ConfigError: It is asked for, and on average one image tested or more has none.
+    """
+    if not config.membership.enabled or "clid" not in config.membership.attacks:
+        return
+    for images, tested in ((train, config.membership.members), (holdout, config.membership.nonmembers)):
+        share = min(tested, len(images.digests)) / len(images.digests)
+        if images.uncaptioned * share >= 1:
+            among = f"{len(images.digests):,} images of {images.source.path}"
+            got = f"clid, and {images.uncaptioned:,} of {among} without caption"
+            raise ConfigError(
+                "membership.attacks", got, "a caption for every image", "Leave clid out, or add captions."
+            )
 
 
 def refuse_few_to_calibrate(config: AuditConfig, side: str, size: int, distinct: int) -> None:

@@ -53,7 +53,7 @@ def open_canaries(
         return None
     ledger = read_ledger(config.ledger)
     source = open_source(config.images or config.ledger.parent / "canaries", geometry)
-    info, digests = survey(source)
+    info, digests, _ = survey(source)
     refuse_other_images(ledger, digests, (geometry.channels, geometry.height, geometry.width))
     refuse_other_training(ledger, digests, trained.values(), held_out.values())
     return Planted(ledger, source, info, digests)

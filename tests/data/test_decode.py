@@ -134,7 +134,7 @@ def test_unreadable_images_are_counted_and_the_rest_is_read(tmp_path: Path) -> N
     (tmp_path / "sound.png").write_bytes(SOUND)
     (tmp_path / "old.bmp").write_bytes(png_of(picture("L"), "BMP").content)
     source = open_source(tmp_path, GREY)
-    info, digests = survey(source)
+    info, digests, _ = survey(source)
     assert list(digests) == ["sound"] and info.images == 1
     assert [name for name, _ in info.unreadable] == sorted([*UNREADABLE, "old"])
     assert all(reason for _, reason in info.unreadable) and source.unreadable == info.unreadable

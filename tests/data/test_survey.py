@@ -42,7 +42,7 @@ def test_duplicates_share_a_digest_and_others_do_not(
     nudged[3, 3] ^= 1
     images = {"a": png(pixels[0]), "b": png(pixels[0], compress_level=0), "c": png(nudged), "d": png(pixels[1])}
     source = open_source(save(tmp_path / "a", images), grey)
-    info, digests = survey(source)
+    info, digests, _ = survey(source)
     assert digests["a"] == digests["b"] and len({digests[name] for name in "acd"}) == 3
     assert (info.images, info.distinct) == (4, 3)
     assert digests == pixel_digests(source) and all(len(digest) == 16 for digest in digests.values())
