@@ -17,7 +17,7 @@ MOST = 80  # characters of a prompt, and of the ids beside it
 
 def asked_sentence(asked: Prompting) -> str:
     """What the checkpoint was asked for."""
-    each = f"{asked.prompts:,} prompts, {decimal(asked.seeds)} generations each"
+    each = f"{count(asked.prompts, 'prompt')}, {decimal(asked.seeds)} generations each"
     origin = f"{asked.from_training:,} captions of training images, {asked.from_holdout:,} of held-out ones"
     said = {
         "captions": f"{each}: {origin}, drawn without regard to which.",
