@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import bench_embedding
+import bench_families
 import bench_scale
 import bench_search
 import bench_sweep
@@ -127,6 +128,7 @@ def scales() -> list[str]:
 
 PARTS: dict[str, Callable[[], list[str]]] = {
     "networks": networks,
+    "families": bench_families.measure,
     "memorizer": regime,
     "embedding": bench_embedding.measure,
     "search": bench_search.measure,

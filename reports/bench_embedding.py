@@ -42,7 +42,7 @@ def measure(images: int = IMAGES) -> list[str]:
                 model.encode_image(batch)
 
         timings: list[Timing] = []
-        ours, theirs = alternate(lambda: timings.append(embed_all(folder, encoder)), bare, ROUNDS)
+        ours, theirs = alternate(lambda: timings.append(embed_all(folder, encoder)), bare, rounds=ROUNDS)
         fast = embed_all(folder, Mean())
     share, last = theirs / ours, timings[-1]
     return [

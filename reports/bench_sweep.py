@@ -32,7 +32,7 @@ from auditor.stats.roc import auc
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 NAMES = ("loss", "secmi", "pia", "pian", "sima", "pfami")
 BATCH, SIZES = 64, (1_000, 10_000, 100_000)
-Alternate = Callable[[Callable[[], object], Callable[[], object]], tuple[float, float]]
+Alternate = Callable[..., tuple[float, ...]]
 
 
 class Recording(CountingDenoiser):

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -34,21 +35,20 @@ class Row(NamedTuple):
     yardstick: float
 
 
-def alternate(ours: Work, theirs: Work, rounds: int = ROUNDS, *, warm: bool = True) -> tuple[float, float]:
-    """Median seconds of both, run in turn, after one warm-up each where ``warm``."""
+def alternate(*works: Work, rounds: int = ROUNDS, warm: bool = True) -> tuple[float, ...]:
+    """Median seconds of each, run in turn, after one warm-up each where ``warm``."""
     if warm:
-        ours(), theirs()
-    pairs = [once(ours, theirs) for _ in range(rounds)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+        once(*works)
+    return tuple(statistics.median(times) for times in zip(*(once(*works) for _ in range(rounds)), strict=True))
 
 
-def once(ours: Work, theirs: Work) -> tuple[float, float]:
-    """Seconds of both, run once in turn."""
-    began = time.perf_counter()
-    ours()
-    between = time.perf_counter()
-    theirs()
-    return between - began, time.perf_counter() - between
+def once(*works: Work) -> tuple[float, ...]:
+    """Seconds of each, run once in turn."""
+    marks = [time.perf_counter()]
+    for work in works:
+        work()
+        marks.append(time.perf_counter())
+    return tuple(after - before for before, after in pairwise(marks))
 
 
 def table(rows: Sequence[tuple[str, float, float]]) -> list[str]:
