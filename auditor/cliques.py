@@ -37,8 +37,8 @@ from auditor.stages.cliques import coincidences, describe, illustrate
 from auditor.stages.embed import embed_generations, named
 from auditor.stages.environment import environment
 from auditor.stages.generate import Made, generate
-from auditor.stages.inputs import try_network
 from auditor.stages.pictures import write_samples
+from auditor.stages.suitability import try_network
 from auditor.store.clique_report import CliqueReport
 from auditor.store.digest import value_digest
 from auditor.store.record import EncoderInfo

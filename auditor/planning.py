@@ -19,7 +19,7 @@ from auditor.membership import ATTACKS
 from auditor.membership.dataset_inference import MOST
 from auditor.policy import read_policy
 from auditor.stages.generate import conditions_of
-from auditor.stages.inputs import Inputs, asked_by_text, open_inputs
+from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership.further import further_evaluations, reported_attacks
 from auditor.stages.membership.power import power_of
 from auditor.stages.membership.scores import swept
@@ -36,6 +36,7 @@ from auditor.stages.scale import (
     scale_lines,
     search_bytes,
 )
+from auditor.stages.suitability import asked_by_text
 from auditor.stats.bounds import simultaneous_bounds
 from auditor.stats.power import (
     competition_floor,

@@ -12,39 +12,44 @@ HEADER = ["id", "group"]
 REMEDY = "Write it as `auditor split` does."
 
 
-def read_groups(file: Path, ids: Collection[str]) -> dict[str, str]:
-    """Group of each of ``ids`` that the file lists, by id; other ids of the file may belong to another set.
+def read_groups(file: Path, ids: Collection[str], others: Collection[str] = ()) -> dict[str, str]:
+    """Group of each of ``ids`` that the file lists, by id.
 
     Args:
-      file: CSV with the header ``id,group``; images that it does not list belong to no other.
-      ids: Of the set.
+      file: CSV in UTF-8 with the header ``id,group``; images that it does not list belong to no other.
+      ids: Of the held-out set.
+      others: Of the training set, which the file may list as well, or alone: held-out images need have no relatives.
 
     Raises:
-      ConfigError: No such file, another header, a line without a group, an id twice, or no id of the set.
+      ConfigError: No such file, another header, a line without a group, an id in two groups, or no id of either set.
     """
     if not file.is_file():
         raise ConfigError("data.groups", file, "a CSV file with the columns id and group", "Correct the path.")
-    wanted, found, listed = frozenset(ids), dict[str, str](), 0
+    found, listed, known = dict[str, str](), 0, False
     try:
-        with file.open(newline="") as lines:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
             rows = csv.reader(lines)
             header = next(rows, [])
             if header != HEADER:
                 raise ConfigError(str(file), f"the header {','.join(header)[:80]!r}", "id,group", REMEDY)
-            for listed, row in enumerate(rows, 1):  # noqa: B007  # counts for the message below
+            for row in rows:
+                listed += 1
                 if len(row) != len(HEADER) or not all(row):
                     got = f"{','.join(row)[:80]!r} in line {rows.line_num}"
                     raise ConfigError(str(file), got, "an id and a group", REMEDY)
                 identity, group = row
                 if found.get(identity, group) != group:
                     raise ConfigError(str(file), f"{identity!r} in two groups", "every id once", REMEDY)
-                if identity in wanted:
+                if identity in ids:
                     found[identity] = group
+                known = known or identity in ids or identity in others
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(str(file), error, "a CSV file in UTF-8", REMEDY) from error
-    if listed and not found:
-        got = f"{listed:,} ids, none of them held out"
-        raise ConfigError(str(file), got, "ids of the held-out set", "Correct the file, or data.id_column.")
+    if listed and not known:
+        got = f"{listed:,} ids, none of them of either set"
+        raise ConfigError(
+            str(file), got, "ids of the training and held-out sets", "Correct the file, or data.id_column."
+        )
     return found
 
 
@@ -53,7 +58,7 @@ def write_groups(file: Path, groups: dict[str, str]) -> None:
     size: dict[str, int] = {}
     for group in groups.values():
         size[group] = size.get(group, 0) + 1
-    with file.open("w", newline="") as lines:
+    with file.open("w", newline="", encoding="utf-8") as lines:
         rows = csv.writer(lines, lineterminator="\n")
         rows.writerow(HEADER)
         rows.writerows(row for row in groups.items() if size[row[1]] > 1)

@@ -49,7 +49,7 @@ def eps_slope(
                 # come to the device just then.
                 with sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
                     dual = forward_ad.make_dual(x, along)  # type: ignore[no-untyped-call]  # torch's are
-                    product: torch.Tensor | None = forward_ad.unpack_dual(eps(dual)).tangent  # type: ignore[no-untyped-call]
+                    product: torch.Tensor | None = forward_ad.unpack_dual(eps(dual)).tangent  # type: ignore[no-untyped-call]  # likewise
                 return torch.zeros_like(x) if product is None else product
             except (NotImplementedError, RuntimeError):  # no forward derivative; any other fault comes again below
                 pass

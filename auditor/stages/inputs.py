@@ -11,24 +11,23 @@ import torch
 from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
-from auditor.config import AuditConfig, PromptsConfig
+from auditor.config import AuditConfig
 from auditor.data import Geometry, ImageSource, Survey, open_source, read_ids, refuse_missing, select, survey
 from auditor.data.groups import read_groups
-from auditor.diffusion.steps import read_ladder
 from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
-from auditor.errors import CheckpointError, ConfigError, DataError
+from auditor.errors import ConfigError, DataError
 from auditor.indexing.training import TrainingIndex
-from auditor.membership.base import training_time
 from auditor.membership.evaluate import LEAST_A_SLICE, calibration_size
 from auditor.stages.control import open_control
 from auditor.stages.given import Given
 from auditor.stages.ledger import Planted, open_canaries
 from auditor.stages.pieces import Spread
-from auditor.stages.prompt_list import Prompts, listed
+from auditor.stages.prompt_list import Prompts
 from auditor.stages.references import Reference, open_references, refuse_bad_lists
 from auditor.stages.remembered import remembered
 from auditor.stages.slices import SliceSizes, slice_sizes
+from auditor.stages.suitability import refuse_unfit_options, try_network
 from auditor.stages.suspects import read_suspects
 from auditor.store.record import ImageSet
 from auditor.store.run_directory import RunDirectory
@@ -170,61 +169,8 @@ def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
     suspects = read_suspects(config.membership.suspects, train.digests)
     return Inputs(
         scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries, control, suspects,
-        groups=read_groups(data.groups, holdout.digests) if data.groups else {},
+        groups=read_groups(data.groups, holdout.digests, train.digests) if data.groups else {},
     )  # fmt: skip
-
-
-def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> None:
-    """Options that this checkpoint's schedule or labels do not allow, before anything is spent on the others.
-
-    Raises:
-      ConfigError: More steps than training times, a first step without signal, guidance without a null label, or
-        membership on a schedule too short for it.
-    """
-    schedule, steps = checkpoint.denoiser.schedule, config.generation.steps
-    if steps > len(schedule):
-        expected = f"at most {len(schedule)}, the checkpoint's training times"
-        raise ConfigError("generation.steps", steps, expected, "Take fewer steps.")
-    read_ladder(checkpoint.denoiser, schedule.ladder(steps))
-    by_text = asked_by_text(config, checkpoint)
-    if config.generation.guidance_scale is not None:
-        (checkpoint.with_prompts([""]) if by_text else checkpoint).guided(config.generation.guidance_scale)
-    if config.prompts != PromptsConfig() and checkpoint.text is None:
-        got, remedy = f"a {checkpoint.info.pipeline}, which takes none", "Leave [prompts] out."
-        raise ConfigError("prompts", got, "a text-to-image checkpoint", remedy)
-    if config.prompts.file:
-        listed(config.prompts.file)
-    if config.membership.enabled:
-        training_time(schedule, 0)
-        if "clid" in config.membership.attacks and checkpoint.text is None:
-            got, remedy = f"clid for a {checkpoint.info.pipeline}", "Leave clid out."
-            raise ConfigError("membership.attacks", got, "clid for text-to-image checkpoints alone", remedy)
-
-
-def asked_by_text(config: AuditConfig, checkpoint: LoadedCheckpoint) -> bool:
-    """Whether generations are made under prompts."""
-    return checkpoint.text is not None and (config.prompts.file is not None or config.prompts.source != "empty")
-
-
-@torch.inference_mode()
-def try_network(checkpoint: LoadedCheckpoint, device: str) -> None:
-    """One call of the network at the size its configuration states.
-
-    Raises:
-      CheckpointError: It cannot be called there, or answers in another shape.
-    """
-    denoiser, shape = checkpoint.denoiser, checkpoint.denoiser.sample_shape
-    zero = torch.zeros(1, dtype=torch.int64, device=device)
-    size = "x".join(map(str, shape))
-    try:
-        output = denoiser(torch.zeros(1, *shape, device=device), zero, None if checkpoint.num_classes is None else zero)
-        found = f"an output of {'x'.join(map(str, output.shape[1:]))}"
-        fits = tuple(output.shape[1:]) == tuple(shape)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        found, fits = (str(error).splitlines() or [type(error).__name__])[0][:200], False
-    if not fits:
-        remedy = "Correct sample_size and the channels in config.json."
-        raise CheckpointError(checkpoint.info.path, found, f"a network that takes and gives {size}", remedy)
 
 
 def open_images(

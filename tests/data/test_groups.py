@@ -22,6 +22,21 @@ def test_ids_of_the_other_set_are_left_out(tmp_path: Path) -> None:
     assert read_groups(file, ["held", "other"]) == {"held": "1"}
 
 
+def test_groups_may_all_be_of_training_images(tmp_path: Path) -> None:
+    # As `auditor split` writes them where no held-out image has a relative.
+    file = tmp_path / "groups.csv"
+    write_groups(file, {"trained": "1", "too": "1", "held": "2"})
+    assert read_groups(file, ["held"], ["trained", "too"]) == {}
+    with pytest.raises(ConfigError, match="none of them of either set"):
+        read_groups(file, ["held"], ["another"])
+
+
+def test_a_byte_order_mark_and_other_scripts_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "groups.csv"
+    file.write_text("id,group\nfür,Größe\nうみ,Größe\n", encoding="utf-8-sig")
+    assert read_groups(file, ["für", "うみ"]) == {"für": "Größe", "うみ": "Größe"}
+
+
 def test_a_split_without_any_group_is_fine(tmp_path: Path) -> None:
     file = tmp_path / "groups.csv"
     write_groups(file, {"a": "1", "b": "2"})
@@ -36,7 +51,7 @@ def test_a_split_without_any_group_is_fine(tmp_path: Path) -> None:
         ("id,group\na\n", "in line 2"),
         ("id,group\na,\n", "in line 2"),
         ("id,group\na,1\na,2\n", "'a' in two groups"),
-        ("id,group\nx,1\ny,1\n", "2 ids, none of them held out"),
+        ("id,group\nx,1\ny,1\n", "2 ids, none of them of either set"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, fault: str) -> None:

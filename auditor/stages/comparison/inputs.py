@@ -18,7 +18,8 @@ from auditor.diffusion.steps import read_ladder
 from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
 from auditor.errors import ConfigError
-from auditor.stages.inputs import Images, open_images, refuse_overlap, try_network
+from auditor.stages.inputs import Images, open_images, refuse_overlap
+from auditor.stages.suitability import try_network
 from auditor.store.comparison import ComparedModel, DataRelation
 from auditor.store.digest import value_digest
 
