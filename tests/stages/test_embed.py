@@ -25,7 +25,8 @@ def images(tmp_path: Path) -> Images:
     for index in range(50):
         Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(tmp_path / "images" / f"{index:03d}.png")
     source = open_source(tmp_path / "images", Geometry(1, 8, 8))
-    return Images(source, *survey(source))
+    known = survey(source)
+    return Images(source, known.images, known.digests)
 
 
 def whole(images: Images) -> np.ndarray:
