@@ -105,7 +105,7 @@ def _audit(opened: Opened, policy: Policy, show: Progress) -> Record:
             results.salt,
             seed,
             prompting(config, inputs),
-            inputs.asked.evaluations(config.generation.guidance_scale),
+            inputs.asked.evaluations(config.generation.guidance_scales),
         ),
         encoders=[EncoderInfo(**asdict(encoder.spec)) for encoder in inputs.encoders],
         checks=checks,

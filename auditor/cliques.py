@@ -37,6 +37,7 @@ from auditor.stages.cliques import coincidences, describe, illustrate
 from auditor.stages.embed import embed_generations, named
 from auditor.stages.environment import environment
 from auditor.stages.generate import Made, generate
+from auditor.stages.guidance import one_scale
 from auditor.stages.pictures import write_samples
 from auditor.stages.suitability import try_network
 from auditor.store.clique_report import CliqueReport
@@ -116,7 +117,7 @@ def find_cliques(
     Raises:
       AuditError: See :mod:`auditor.errors`; nothing finished so far is lost.
     """
-    show, chosen = progress or Silent(), known_images(images)
+    show, chosen, scale = progress or Silent(), known_images(images), one_scale(config.generation)
     if config.threads:
         torch.set_num_threads(config.threads)
     opened = Asked.of(config.checkpoint, config.execution.offload)
@@ -128,7 +129,6 @@ def find_cliques(
         expected = f"at most {len(schedule)}, the checkpoint's training times"
         raise ConfigError("generation.steps", steps, expected, "Take fewer steps.")
     read_ladder(checkpoint.denoiser, schedule.ladder(steps))
-    scale = config.generation.guidance_scale
     denoiser = checkpoint.denoiser if scale is None else checkpoint.guided(scale)
     try_network(checkpoint, device)
     channels, height, width = checkpoint.codec.pixel_shape

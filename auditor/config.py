@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from auditor.errors import ConfigError
 
@@ -66,8 +67,30 @@ class GenerationConfig(Section):
     sampler: Literal["ddim", "dpmpp_2m", "heun"] = "ddim"
     steps: Count = 50
     batch_size: Count = 64
-    guidance_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None  # conditional on class or text
+    guidance_scale: float | list[float] | None = None  # of checkpoints conditional on class or text; one or several
     salt: str | None = None  # pin the probes; None = drawn secretly at audit time and recorded afterwards
+
+    @property
+    def guidance_scales(self) -> list[float]:
+        """Scales of classifier-free guidance that probes take in turn; none = the plain conditional network."""
+        scale = self.guidance_scale
+        return [] if scale is None else scale if isinstance(scale, list) else [scale]
+
+    @field_validator("guidance_scale", mode="before")
+    @classmethod
+    def _one_or_distinct(cls, given: Any) -> Any:
+        scales = given if isinstance(given, list) else [given]
+        if given is None or (len(scales) == 1 and _is_scale(scales[0])):
+            return given if given is None else scales[0]
+        if not scales or not all(map(_is_scale, scales)):
+            raise ValueError("a number of at least 0, or a list of such numbers")
+        if len(set(scales)) < len(scales):
+            raise ValueError("every scale once")
+        return scales
+
+
+def _is_scale(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 class PromptsConfig(Section):
@@ -255,7 +278,8 @@ def config_error(error: ValidationError, subject: str) -> ConfigError:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return ConfigError(f"{subject}: {key}", "an unknown key", "a documented key", "`auditor init` prints them all.")
-    return ConfigError(f"{subject}: {key}", repr(first["input"])[:80], first["msg"], "Correct the value.")
+    expected = first["msg"].removeprefix("Value error, ")
+    return ConfigError(f"{subject}: {key}", repr(first["input"])[:80], expected, "Correct the value.")
 
 
 def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:

@@ -26,6 +26,7 @@ from auditor.stages.environment import environment
 from auditor.stages.extraction import Answers, AttackPlan, plan_attacks, read_named, run_attacks
 from auditor.stages.extraction_conditions import attacks_by_caption
 from auditor.stages.extraction_record import attack_results, illustrate, notes_of, prompt_notes, records_of
+from auditor.stages.guidance import one_scale
 from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stats.power import competition_floor
 from auditor.store.digest import value_digest
@@ -72,9 +73,10 @@ def extract(
     config = config.model_copy(update={**alone, "encoders": config.encoders[:1]})
     if config.threads:
         torch.set_num_threads(config.threads)
+    scale = one_scale(config.generation)
     inputs = open_inputs(config)
     wanted, plans = read_named(inputs, ids), plan_attacks(inputs.checkpoint, asked, config.generation)
-    captioned = attacks_by_caption(inputs, wanted, config.generation.guidance_scale)
+    captioned = attacks_by_caption(inputs, wanted, scale)
     specification = specification_of(config, inputs, asked, wanted)
     run = RunDirectory.open(Path(run_dir), specification, config.generation.salt or draw_salt())
     seed = root_seed(run.salt, inputs.scan.digest)

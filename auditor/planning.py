@@ -169,7 +169,7 @@ def plan(config: AuditConfig, *, images: int = IMAGES, machines: int = MACHINES)
         controlled += swept_per_image * (min(suspects, MOST) + min(sizes.membership, MOST))
     per_embedding = measure_encoders(inputs)
     asked = inputs.checkpoint.with_prompts([""]) if asked_by_text(config, inputs.checkpoint) else inputs.checkpoint
-    each = asked.evaluations(generation.guidance_scale)
+    each = asked.evaluations(generation.guidance_scales)
     generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps) * each
     of_base = generated if any(one.config.role == "base" for one in inputs.references) else 0
     attacked = per_image * (members + sizes.membership)

@@ -27,11 +27,11 @@ SIDE = 128  # of latents, where nothing else is asked for: the configuration sta
 class FluxDenoiser(FlowDenoiser):
     """A FluxTransformer2DModel as a denoiser of latents that are packed here."""
 
-    guidance: float | None = None  # that the network is told; None = it takes none
+    guidance: float | torch.Tensor | None = None  # that the network is told, or Float[B]; None = it takes none
 
     def raw(self, x_t: torch.Tensor, t: torch.Tensor, text: Embedding) -> torch.Tensor:
         packed = pack(x_t)
-        told = None if self.guidance is None else packed.new_full((len(packed),), self.guidance)
+        told = None if self.guidance is None else torch.as_tensor(self.guidance).to(packed).expand(len(packed))
         height, width = x_t.shape[-2] // 2, x_t.shape[-1] // 2
         output = self.network(
             packed,
@@ -44,7 +44,7 @@ class FluxDenoiser(FlowDenoiser):
         ).sample
         return unpack(output, height, width)
 
-    def told(self, scale: float) -> FluxDenoiser | None:
+    def told(self, scale: float | torch.Tensor) -> FluxDenoiser | None:
         """The network under a guidance that it is told; None if it must be guided from outside."""
         return None if self.guidance is None else replace(self, guidance=scale)
 

@@ -24,7 +24,7 @@ from auditor.checkpoint.components import scheduler_config
 from auditor.checkpoint.family import Parts, Trained, families
 from auditor.checkpoint.flow import flow_schedule, is_flow
 from auditor.checkpoint.flux import FluxDenoiser
-from auditor.checkpoint.guidance import Guided
+from auditor.checkpoint.guidance import Guided, Told
 from auditor.checkpoint.latents import LatentCodec
 from auditor.checkpoint.offload import give_back, lodge, room_on
 from auditor.checkpoint.scan import Scan, check_unchanged
@@ -79,18 +79,35 @@ class LoadedCheckpoint:
         Raises:
           ConfigError: The checkpoint has no null label.
         """
-        if self.null_class is None and self.text is not None:
-            remedy = "Give prompts, or remove the option."
-            raise ConfigError("generation.guidance_scale", f"{scale} without prompts", "prompts to guide to", remedy)
-        if self.null_class is None:
-            got, remedy = f"{scale} for a checkpoint without a null label", "Remove the option."
-            raise ConfigError("generation.guidance_scale", got, "none", remedy)
-        told = self.denoiser.told(scale) if isinstance(self.denoiser, FluxDenoiser) else None
-        return told or Guided(self.denoiser, self.null_class, scale)
+        return self.at_scales([scale]).denoiser
 
-    def evaluations(self, scale: float | None) -> int:
+    def at_scales(self, scales: Sequence[float]) -> LoadedCheckpoint:
+        """The same checkpoint under classifier-free guidance, each label under each scale a condition of its own.
+
+        Condition c asks for label c modulo their number under scale c divided by it, so that all labels come once under
+        the first scale, then once under the next. Without scales, the checkpoint as it is.
+
+        Raises:
+          ConfigError: The checkpoint has no null label.
+        """
+        if not scales:
+            return self
+        if self.null_class is None and self.text is not None:
+            got, remedy = f"{scales[0]} without prompts", "Give prompts, or remove the option."
+            raise ConfigError("generation.guidance_scale", got, "prompts to guide to", remedy)
+        if self.null_class is None or self.num_classes is None:
+            got, remedy = f"{scales[0]} for a checkpoint without a null label", "Remove the option."
+            raise ConfigError("generation.guidance_scale", got, "none", remedy)
+        denoiser: Denoiser
+        if isinstance(self.denoiser, FluxDenoiser) and self.denoiser.guidance is not None:
+            denoiser = Told(self.denoiser, self.num_classes, tuple(scales))
+        else:
+            denoiser = Guided(self.denoiser, self.num_classes, tuple(scales), self.null_class)
+        return replace(self, denoiser=denoiser, num_classes=self.num_classes * len(scales), null_class=None)
+
+    def evaluations(self, scales: Sequence[float]) -> int:
         """Network evaluations of one prediction under guidance: 2 where the null label is evaluated beside, else 1."""
-        return 2 if scale is not None and isinstance(self.guided(scale), Guided) else 1
+        return 2 if isinstance(self.at_scales(scales).denoiser, Guided) else 1
 
 
 def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> LoadedCheckpoint:

@@ -37,7 +37,8 @@ OPTIONS = (
                  help="What it was fine-tuned from, such as the same checkpoint without --adapter."),
     click.option("--prompts", type=click.Path(path_type=Path),
                  help="What to ask a text-to-image checkpoint for, one a line [default: captions, drawn blind]."),
-    click.option("--guidance-scale", type=click.FloatRange(0), help="Classifier-free guidance [default: none]."),
+    click.option("--guidance-scale", "guidance_scales", multiple=True, type=click.FloatRange(0),
+                 help="Classifier-free guidance; repeatable: probes take the scales in turn [default: none]."),
     click.option("--encoder", "encoders", multiple=True, metavar="NAME[=SOURCE]",
                  help="pixel, clip=local-dir:FOLDER or sscd=FILE; repeatable, first decides [default: pixel]."),
     click.option("--no-membership", is_flag=True, help="Leave membership out; the default policy then cannot pass."),
@@ -107,7 +108,7 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
         "train": "data.train", "holdout": "data.holdout", "train_ids": "data.train_ids",
         "holdout_ids": "data.holdout_ids", "index": "data.index", "split": "data.split", "resize": "data.resize",
         "groups": "data.groups",
-        "adapter": "checkpoint.adapter", "prompts": "prompts.file", "guidance_scale": "generation.guidance_scale",
+        "adapter": "checkpoint.adapter", "prompts": "prompts.file",
         "probes": "generation.probes", "sampler": "generation.sampler", "steps": "generation.steps",
         "batch_size": "generation.batch_size", "salt": "generation.salt", "policy": "policy",
         "executor": "execution.executor", "workers": "execution.workers",
@@ -118,6 +119,8 @@ def _given(options: dict[str, Any], here: Path) -> dict[str, Any]:
         for name, value in options.items()
         if name in keys and value is not None and value is not False  # a scale of 0 is given
     }
+    if options.get("guidance_scales"):
+        given["generation.guidance_scale"] = list(options["guidance_scales"])
     if options.get("encoders"):
         given["encoders"] = [encoder_section(text, here) for text in options["encoders"]]
     if options.get("base"):

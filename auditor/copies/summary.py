@@ -54,9 +54,7 @@ def summarise(
 ) -> Competition:
     """The record's part for one encoder; image paths are left None."""
     groups, tiers, contest, landing = found.groups, found.tiers, found.contest, found.landing
-    copied = tiers.is_verbatim | tiers.is_certified
-    landed = (landing.on_item & copied[landing.item]) | tiers.generation_is_verbatim
-    possible = landed | (landing.on_item & possible_copies(found)[landing.item])
+    landed, possible = landed_generations(found)
     return Competition(
         encoder=encoder,
         n_items=contest.n,
@@ -86,6 +84,15 @@ def summarise(
             pool, groups, found.competes, found.items, tiers, landing, level, generations.prompts, generations.unit
         ),
     )
+
+
+def landed_generations(found: Measured) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Bool[G] each: generations whose nearest pool image is a certified or verbatim item, and these with those on items
+    that may be copied (:func:`possible_copies`)."""
+    tiers, landing = found.tiers, found.landing
+    copied = tiers.is_verbatim | tiers.is_certified
+    landed = (landing.on_item & copied[landing.item]) | tiers.generation_is_verbatim
+    return landed, landed | (landing.on_item & possible_copies(found)[landing.item])
 
 
 def possible_copies(found: Measured) -> NDArray[np.bool_]:

@@ -99,7 +99,8 @@ def _maker(record: Record) -> Iterator[tuple[str, str]]:
         yield "Checkpoint", f"{checkpoint.name}, SHA-256 {checkpoint.digest}"
         network = f"{checkpoint.network}, {checkpoint.parameters:,} parameters"
         yield "Model", f"{checkpoint.pipeline}, {network}, {checkpoint.size}"
-        yield "Probes", f"{generation.probes:,} with {generation.sampler}, {generation.steps} steps; {drawn}"
+        guided = f", {prompting.guidance_phrase(generation)}" if generation.guidance_scale is not None else ""
+        yield "Probes", f"{generation.probes:,} with {generation.sampler}, {generation.steps} steps{guided}; {drawn}"
     if generation.prompts is not None:
         yield "Prompts", prompting.asked_sentence(generation.prompts)
 

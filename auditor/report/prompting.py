@@ -7,12 +7,33 @@ from collections.abc import Iterator
 from auditor.report.markdown_text import escape, table
 from auditor.report.story import estimate_text
 from auditor.store.prompting import CopiedPrompt, Prompting
-from auditor.store.record import Competition
+from auditor.store.record import Competition, Generation
 from auditor.store.wording import count, decimal
 
 HEADER = ("Prompt", "It is", "Generations that land", "On")
+GUIDANCE_HEADER = ("Guidance scale", "Generations", "Copy rate", "Distinct training images")
+GUIDANCE_NOTE = (
+    "Every prompt or class was asked for once under each scale before any came again. What counts as a copy was "
+    "decided on all generations together."
+)
 SHOWN = 20  # prompts listed
 MOST = 80  # characters of a prompt, and of the ids beside it
+
+
+def guidance_phrase(generation: Generation) -> str:
+    """Under what guidance generations were made; empty where under none."""
+    scale = generation.guidance_scale
+    if isinstance(scale, list):
+        return f"guidance scales {', '.join(map(decimal, scale))} in turn"
+    return "" if scale is None else f"guidance scale {decimal(scale)}"
+
+
+def guidance_rows(c: Competition) -> list[tuple[str, ...]]:
+    """One row per guidance scale, where there are several."""
+    return [
+        (decimal(one.scale), f"{one.generations:,}", estimate_text(one.copy_rate, share=True), f"{one.images:,}")
+        for one in c.by_guidance
+    ]
 
 
 def asked_sentence(asked: Prompting) -> str:
@@ -69,9 +90,12 @@ def base_sentence(c: Competition) -> str:
 
 
 def lines(c: Competition) -> Iterator[str]:
-    """The Markdown report's lines about both."""
+    """The Markdown report's lines about prompts, guidance and the base."""
     if c.base is not None:
         yield from (escape(base_sentence(c)), "")
+    if c.by_guidance:
+        yield from table(GUIDANCE_HEADER, guidance_rows(c))
+        yield from (escape(GUIDANCE_NOTE), "")
     if c.copy_rate.unit.startswith("share of prompts") and c.copied_prompts:
         yield from (escape(prompts_sentence(c)), "")
         yield from table(HEADER, rows(c))

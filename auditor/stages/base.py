@@ -45,13 +45,11 @@ def answers_of_base(
     if base is None:
         return None
     there = under(inputs, base.scan.digest, seed)
-    checkpoint, generation = there.asked, config.generation
-    denoiser = checkpoint.denoiser
-    if generation.guidance_scale is not None:
-        denoiser = checkpoint.guided(generation.guidance_scale)
+    generation = config.generation
+    checkpoint = there.asked.at_scales(generation.guidance_scales)
     key = generation_key(there, generation, seed)
     made = generate(
-        run, "base", key, checkpoint, denoiser, generation, seed, inputs.device, show,
+        run, "base", key, checkpoint, checkpoint.denoiser, generation, seed, inputs.device, show,
         title=f"generate from {base.config.name}",
     )  # fmt: skip
     embedded = {}

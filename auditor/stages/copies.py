@@ -23,6 +23,7 @@ from auditor.stages.base import BaseAnswers, contrast, marked
 from auditor.stages.checks import memorizer_check, placebo, resolving_check
 from auditor.stages.embed import Embedded
 from auditor.stages.generate import Generations, Made
+from auditor.stages.guidance import rates_by_guidance, scales_of
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.kinds import NO_LOOK, Sight, closer_look
 from auditor.stages.pool import build_pool, plant_in
@@ -135,7 +136,11 @@ def search_copies(
     if inputs.prompts and asked.prompts is not None:
         copied = copied_prompts(pool, decision, asked.prompts, inputs.prompts)
         competition = competition.model_copy(update={"copied_prompts": copied})
-    competition = name_probes(competition, generations, inputs.prompts)
+    scale = scales_under(inputs, generations, config.generation.guidance_scales)
+    if scale is not None:
+        rates = rates_by_guidance(decision, asked, scale)
+        competition = competition.model_copy(update={"by_guidance": rates})
+    competition = name_probes(competition, generations, inputs.prompts, scale)
     checks = [
         resolving_check(competition),
         planted_check(name, competition.planted_recall, competition.recall_by_transformation),
@@ -148,6 +153,12 @@ def search_copies(
     shared = bound_at(decision, 1 - significance(1))
     found = CopySearch(competition=competition, checks=checks, notes=notes, shared_bound=shared)
     return found, decision.groups.group
+
+
+def scales_under(inputs: Inputs, generations: Generations, scales: Sequence[float]) -> NDArray[np.float64] | None:
+    """The guidance scale of each generation, Float64[G]; None where not several were asked for."""
+    labels = inputs.asked.num_classes
+    return scales_of(generations.probe, labels, scales) if len(scales) > 1 and labels else None
 
 
 def beside_base(
@@ -191,14 +202,24 @@ def compare_pixels(
     return same | verbatim_copies(view(made, MIRROR), real) if mirrored else same
 
 
-def name_probes(competition: Competition, generations: Generations, prompts: Prompts | None = None) -> Competition:
-    """Evidence by probe number instead of generation row, which differ once a probe gave no image; with its prompt."""
+def name_probes(
+    competition: Competition,
+    generations: Generations,
+    prompts: Prompts | None = None,
+    scale: NDArray[np.float64] | None = None,
+) -> Competition:
+    """Evidence by probe number instead of generation row, which differ once a probe gave no image; with its prompt.
+
+    Args:
+      scale: Float64[G] guidance scale of each generation; None = all were made under one, or under none.
+    """
     probe = generations.probe
 
     def named(item: CopyEvidence) -> CopyEvidence:
         own = int(probe[item.probe])
         text = prompts.texts[prompts.of_probe(own)] or None if prompts else None
-        return item.model_copy(update={"probe": own, "prompt": text})
+        under = None if scale is None else float(scale[item.probe])
+        return item.model_copy(update={"probe": own, "prompt": text, "guidance_scale": under})
 
     evidence = [named(item) for item in competition.evidence]
     closer = [

@@ -25,6 +25,7 @@ from auditor.probes import probe_noise
 from auditor.progress import Progress
 from auditor.stages.contestants import Contestants
 from auditor.stages.extraction_conditions import all_classes_stated, conditioned
+from auditor.stages.guidance import one_scale
 from auditor.stages.inputs import Images, Inputs
 from auditor.store.run_directory import RunDirectory
 
@@ -154,9 +155,7 @@ def attack_block(
       labelled: Whether every contestant states its class, or its caption.
     """
     checkpoint, encoder = inputs.checkpoint, inputs.encoders[0]
-    denoiser, condition = conditioned(
-        checkpoint, images, names, asked.draws, generation.guidance_scale, stated=labelled
-    )
+    denoiser, condition = conditioned(checkpoint, images, names, asked.draws, one_scale(generation), stated=labelled)
     truth = pixels_of(images.source, names)
     repeated = np.repeat(truth, asked.draws, axis=0)
     x0 = checkpoint.codec.to_model(repeated)

@@ -42,7 +42,7 @@ MEMORIZER_POINTS = 4_096
 def conditions_of(probes: range, num_classes: int | None) -> torch.Tensor | None:
     """Class labels Int64[B] of class-conditional checkpoints: probe i asks for class i modulo their number.
 
-    Places of prompts for a checkpoint bound to prompts.
+    Places of prompts for a checkpoint bound to prompts; either of them under a scale for one bound to several scales.
     """
     return None if num_classes is None else torch.tensor([probe % num_classes for probe in probes])
 
@@ -175,12 +175,9 @@ def checkpoint_pieces(run: RunDirectory, inputs: Inputs, config: GenerationConfi
     """The checkpoint's own generations; images made elsewhere in their place."""
     if inputs.given is not None:
         return pieces_in_place(run, inputs, seed)["generations"]
-    checkpoint = inputs.asked
-    denoiser = checkpoint.denoiser
-    if config.guidance_scale is not None:
-        denoiser = checkpoint.guided(config.guidance_scale)
+    checkpoint = inputs.asked.at_scales(config.guidance_scales)
     key = {"probes": config.probes, "key": generation_key(inputs, config, seed)}
-    return sampling(run, "generate", key, checkpoint, denoiser, config, seed, inputs.device)
+    return sampling(run, "generate", key, checkpoint, checkpoint.denoiser, config, seed, inputs.device)
 
 
 def memorizer_pieces(run: RunDirectory, inputs: Inputs, config: GenerationConfig, seed: str) -> list[Piece]:

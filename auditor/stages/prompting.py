@@ -13,6 +13,7 @@ from auditor.checkpoint.tokens import read
 from auditor.config import AuditConfig
 from auditor.copies.decide import CopyDecision
 from auditor.copies.pool import Pool
+from auditor.copies.summary import landed_generations
 from auditor.errors import ConfigError
 from auditor.probes import choose
 from auditor.stages.inputs import Images, Inputs
@@ -134,9 +135,7 @@ def copied_prompts(
       prompts: Int64[G], the place of each generation's prompt.
       asked: The prompts.
     """
-    tiers, landing = decision.tiers, decision.landing
-    copied = tiers.is_verbatim | tiers.is_certified
-    landed = (landing.on_item & copied[landing.item]) | tiers.generation_is_verbatim
+    landing, (landed, _) = decision.landing, landed_generations(decision)
     group = decision.groups.group[: pool.training]
     found = []
     for place in np.unique(prompts[landed]).tolist():

@@ -25,8 +25,16 @@ def refuse_unfit_options(config: AuditConfig, checkpoint: LoadedCheckpoint) -> N
         raise ConfigError("generation.steps", steps, expected, "Take fewer steps.")
     read_ladder(checkpoint.denoiser, schedule.ladder(steps))
     by_text = asked_by_text(config, checkpoint)
-    if config.generation.guidance_scale is not None:
-        (checkpoint.with_prompts([""]) if by_text else checkpoint).guided(config.generation.guidance_scale)
+    scales = config.generation.guidance_scales
+    (checkpoint.with_prompts([""]) if by_text else checkpoint).at_scales(scales)
+    if by_text and config.prompts.seeds < len(scales):
+        got, expected = f"{config.prompts.seeds} for {len(scales)} guidance scales", "at least one for each"
+        raise ConfigError("prompts.seeds", got, expected, "Take more seeds or fewer scales.")
+    classes = checkpoint.num_classes or 1
+    if not by_text and len(scales) > 1 and config.generation.probes < len(scales) * classes:
+        got = f"{config.generation.probes} for {classes} classes under {len(scales)} guidance scales"
+        remedy = "Take more probes or fewer scales."
+        raise ConfigError("generation.probes", got, "at least one for each of these", remedy)
     if config.prompts != PromptsConfig() and checkpoint.text is None:
         got, remedy = f"a {checkpoint.info.pipeline}, which takes none", "Leave [prompts] out."
         raise ConfigError("prompts", got, "a text-to-image checkpoint", remedy)

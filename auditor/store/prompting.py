@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from auditor.store.parts import Part
+from auditor.store.parts import Estimate, Part
 
 PromptSource = Literal["captions", "training", "file", "empty"]
 Origin = Literal["training caption", "held-out caption", "both", "given"]
@@ -30,3 +30,12 @@ class CopiedPrompt(Part):
     generations: int
     landing: int  # of these on a copied training image
     images: list[str]  # ids of the training images landed on, at most 10
+
+
+class GuidanceRate(Part):
+    """How many generations of one guidance scale land on copied images, of an audit under several."""
+
+    scale: float
+    generations: int
+    images: int  # distinct training images landed on
+    copy_rate: Estimate

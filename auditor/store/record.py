@@ -18,7 +18,7 @@ from auditor.store.given import GivenImages
 from auditor.store.kinds import CopyKind, KindSearch
 from auditor.store.membership import Membership
 from auditor.store.parts import Curve, Estimate, Outcome, Outcomed, Part
-from auditor.store.prompting import CopiedPrompt, Prompting
+from auditor.store.prompting import CopiedPrompt, GuidanceRate, Prompting
 from auditor.store.regime import CheckpointRegime
 
 SCHEMA_VERSION: Literal[1] = 1  # raise it with any change of a field's name, order or meaning
@@ -89,7 +89,7 @@ class Generation(Part):
     sampler: str  # "unknown" of images made elsewhere, as None below
     steps: int | None
     probes: int
-    guidance_scale: float | None
+    guidance_scale: float | list[float] | None  # several: taken in turn, each once for every prompt or class
     batch_size: int | None
     seed_pinned: bool
     salt: str  # secret until the audit was done; root_seed = SHA-256(salt, checkpoint digest)
@@ -137,6 +137,7 @@ class CopyEvidence(Part):
     margin: float  # similarity minus that of the nearest other pool item
     probe: int  # the probe that reached it
     prompt: str | None = None  # that this probe asked for
+    guidance_scale: float | None = None  # that it was made under, of an audit under several
     view: str = "identity"  # what its generation was turned into where it is nearest: "mirror", or a window's name
     kind: CopyKind | None = None  # None where nobody looked
     covered: float | None = None  # share of the generation's patches with contrast that repeat the image, if looked at
@@ -179,6 +180,7 @@ class Competition(Part):
     closer: list[KindSearch] = []  # parts and blends among shortlisted pairs, where they were looked for
     duplication: Duplication | None = None  # None in records that lack it
     base: BaseContrast | None = None  # where a reference of role "base" is given
+    by_guidance: list[GuidanceRate] = []  # where several scales were asked for, smallest first
     copied_prompts: list[CopiedPrompt] = []  # under which copies were made, those that land most often first
 
 

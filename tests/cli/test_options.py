@@ -22,10 +22,10 @@ def test_text_and_fine_tune_options_reach_their_keys() -> None:
 
 @pytest.mark.parametrize("scale", [0.0, 7.5])
 def test_a_guidance_scale_of_zero_is_given_too(scale: float) -> None:
-    assert configuration(Path("sd"), (), guidance_scale=scale, **SETS).generation.guidance_scale == scale
+    assert configuration(Path("sd"), (), guidance_scales=(scale,), **SETS).generation.guidance_scale == scale
 
 
 def test_options_left_out_leave_the_defaults() -> None:
-    config = configuration(Path("sd"), (), guidance_scale=None, adapter=None, base=None, prompts=None, **SETS)
+    config = configuration(Path("sd"), (), guidance_scales=(), adapter=None, base=None, prompts=None, **SETS)
     assert config.generation.guidance_scale is None and config.prompts.file is None
     assert config.membership.references == [] and config.checkpoint is not None and config.checkpoint.adapter is None
