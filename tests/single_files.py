@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -131,9 +132,15 @@ def save_single_file(folder: Path, target: Path, open_clip: bool = False) -> tup
     """The single file, and the folder of its configuration without any weights."""
     file, config = target / "model.safetensors", target / "config"
     save_file(gather(folder, open_clip), file)
+    copy_configuration(folder, config)
+    return file, config
+
+
+def copy_configuration(folder: Path, config: Path, weights_but_of: Collection[str] | None = None) -> None:
+    """A pipeline's folder without weights; else with those of every component but these."""
     for source in folder.rglob("*"):
-        if source.is_file() and source.suffix != ".safetensors":
+        left_out = weights_but_of is None or source.parent.name in weights_but_of
+        if source.is_file() and not (source.suffix == ".safetensors" and left_out):
             place = config / source.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(source.read_bytes())
-    return file, config

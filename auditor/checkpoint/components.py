@@ -14,7 +14,7 @@ import torch
 from auditor.checkpoint.manifest import component_config, component_folder
 from auditor.checkpoint.safetensors_header import check_header
 from auditor.checkpoint.scan import Scan
-from auditor.checkpoint.single_file import load_component
+from auditor.checkpoint.single_component import load_component
 from auditor.diffusion.precision import DTYPES
 from auditor.errors import CheckpointError
 
@@ -52,15 +52,16 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
     if scan.model_index.get(name) in (None, [None, None]):
         raise CheckpointError(subject, "no such component in model_index.json", f"a {kind}", SAVE_AGAIN)
     folder, dtype = component_folder(scan.path, name), loading_dtype(scan, name, kind)
+    single = scan.weights if name in scan.held else None
     refuse_stray_adapter(folder, subject)
     origin = importlib.import_module(library)
     origin.utils.logging.disable_progress_bar()
     try:
         # Constructors draw initial weights: the global random state is put back afterwards.
         with torch.random.fork_rng(devices=[]):
-            if scan.weights is not None:
+            if single is not None:
                 pipeline = str(scan.model_index["_class_name"])
-                network, found = load_component(scan.weights, scan.path, pipeline, name, kind)
+                network, found = load_component(single, scan.path, pipeline, name, kind, dtype)
             else:
                 network, found = getattr(origin, kind).from_pretrained(
                     folder,
@@ -79,14 +80,14 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             got = f"a file that {fault} the tensor {sorted(keys)[0]}{more}"
             raise CheckpointError(subject, got, f"exactly the tensors of its {kind} configuration", SAVE_AGAIN)
-    own_memory(network, stored_dtypes(folder))
+    own_memory(network, stored_dtypes(folder) if single is None else set(STORED.values()))
     check_finite(network, subject)
     return network.to(device).eval().requires_grad_(False)
 
 
 def loading_dtype(scan: Scan, name: str, kind: str) -> torch.dtype:
     """What a component is loaded in: as asked for; an autoencoder, and what an adapter will be fused into, float32."""
-    if name in AUTOENCODERS or kind in WIDE or scan.asked.adapter is not None or scan.weights is not None:
+    if name in AUTOENCODERS or kind in WIDE or scan.asked.adapter is not None:
         return torch.float32
     return narrowest(kind, DTYPES[scan.asked.dtype])
 

@@ -35,7 +35,8 @@ class Scan:
     pickled: bool  # some weights are pickles, accepted by opt-in
     stamps: dict[str, tuple[int, int]]  # (bytes, modification time in ns) by path
     asked: Asked = Asked()  # what is to be opened beyond the folder
-    weights: Path | None = None  # the single file that holds all weights; path is then its configuration's folder
+    weights: Path | None = None  # the single file; path is then its configuration's folder
+    held: frozenset[str] = frozenset()  # components in the single file; weights of all others are in the folder
 
 
 def scan(path: Path, *, allow_pickle: bool = False, asked: Asked | None = None) -> Scan:
@@ -57,27 +58,30 @@ def scan(path: Path, *, allow_pickle: bool = False, asked: Asked | None = None) 
     asked = asked or Asked()
     notes: list[str] = []
     path, weights = split_single_file(path, asked)
-    names = sorted(relative_files(path, notes))
+    names = sorted(
+        name for name in relative_files(path, notes) if weights is None or not (path / name).samefile(weights)
+    )
     read_index(path)  # before any weight: of another pipeline nothing is looked at
     pickles = [name for name in names if check_file(path, name, allow_pickle)]
     if pickles:
         notes.append(f"pickled weights accepted by opt-in: {', '.join(pickles)}")
     model_index = read_manifest(path)
-    stamps = {name: stamp(path / name) for name in names}
-    files = [FileDigest(path=name, bytes=stamps[name][0], sha256=sha256(path / name)) for name in names]
     pipeline = str(model_index["_class_name"])
     refuse_unasked(asked, pipeline)
-    others = []
+    held: frozenset[str] = frozenset()
     if weights is not None:
-        notes += check_single_file(weights, pipeline)
-        others.append((weights.name, weights))
+        held, found = check_single_file(weights, path, model_index)
+        notes += found
+    stamps = {name: stamp(path / name) for name in names}
+    files = [FileDigest(path=name, bytes=stamps[name][0], sha256=sha256(path / name)) for name in names]
+    others = [] if weights is None else [(weights.name, weights)]
     if asked.adapter is not None:
         others += [(f"adapter/{own.name}", own) for own in check_adapter(asked.adapter)]
     for name, own in others:
         stamps[str(own.resolve())] = stamp(own)
         files.append(FileDigest(path=name, bytes=own.stat().st_size, sha256=sha256(own)))
     digest = asked.seal(digest_of(files))
-    return Scan(path, files, digest, model_index, notes, bool(pickles), stamps, asked, weights)
+    return Scan(path, files, digest, model_index, notes, bool(pickles), stamps, asked, weights, held)
 
 
 def split_single_file(path: Path, asked: Asked) -> tuple[Path, Path | None]:

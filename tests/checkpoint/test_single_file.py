@@ -14,7 +14,7 @@ from auditor.checkpoint.load import load
 from auditor.checkpoint.scan import scan
 from auditor.errors import AuditError, CheckpointError, ConfigError, UnsafeArtifactError
 from tests.single_files import save_single_file
-from tests.text_pipelines import PROMPTS, save_sd, save_sd3, save_sdxl
+from tests.text_pipelines import PROMPTS, save_pixart, save_sd, save_sd3, save_sdxl
 
 SAVERS: dict[str, Callable[[Path], Path]] = {"sd": save_sd, "sdxl": save_sdxl}
 
@@ -77,11 +77,12 @@ def test_files_and_configurations_that_cannot_be_are_refused_first(folders: dict
     other.write_bytes(b"\x80\x04")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(file.read_bytes()[:-8])
-    sd3 = save_sd3(tmp_path / "sd3")
+    sd3, pixart = save_sd3(tmp_path / "sd3"), save_pixart(tmp_path / "pixart")
     cases: list[tuple[Path, Path | None, type[AuditError]]] = [
         (file, None, ConfigError),
         (file, tmp_path / "nowhere", ConfigError),
-        (file, sd3, ConfigError),
+        (file, pixart, ConfigError),
+        (file, sd3, CheckpointError),
         (folders["sd"], config, ConfigError),
         (other, config, ConfigError),
         (cut, config, UnsafeArtifactError),
