@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from auditor.checkpoint.adapter_header import OTHER_KINDS, PEFT
+from auditor.checkpoint.adapter_names import encoder_names, scaled
 from auditor.checkpoint.components import check_finite
 from auditor.checkpoint.scan import Scan
 from auditor.errors import CheckpointError
@@ -41,7 +43,7 @@ def fuse_adapter(scan: Scan, file: Path, network: torch.nn.Module, encoders: dic
     subject, pipeline = f"checkpoint.adapter: {file}", str(scan.model_index["_class_name"])
     main = "transformer" if "transformer" in scan.model_index else "unet"
     try:
-        state, alphas, metadata = read_adapter(file, pipeline, main, network)
+        state, metadata = read_adapter(file, pipeline, main, network)
     except Exception as error:  # files are foreign: converters raise whatever they meet
         got = " ".join(str(error).split())[:300] or type(error).__name__
         raise CheckpointError(subject, got, f"adapters for a {pipeline}", OTHER_KINDS) from error
@@ -53,20 +55,20 @@ def fuse_adapter(scan: Scan, file: Path, network: torch.nn.Module, encoders: dic
     for name, part in parts.items():
         own = {key: value for key, value in state.items() if key.startswith(f"{name}.")}
         if own:
-            count = fuse_part(part, name, own, alphas, metadata, scan.asked.adapter_scale, subject)
+            count = fuse_part(part, name, own, metadata, scan.asked.adapter_scale, subject)
             notes.append(f"adapter fused into {count} layers of {name}, at scale {scan.asked.adapter_scale:g}")
     return notes
 
 
-def read_adapter(file: Path, pipeline: str, main: str, network: Any) -> tuple[dict[str, torch.Tensor], Any, Any]:
-    """Tensors under diffusers' names, alphas and metadata; the file's own where it has them, else None."""
+def read_adapter(file: Path, pipeline: str, main: str, network: Any) -> tuple[dict[str, torch.Tensor], Any]:
+    """Tensors under diffusers' names, with alphas in their factors, and the file's metadata; None if it has none."""
     import diffusers
 
     tensors = load_file(file)
     if all(key.startswith(PEFT) for key in tensors):
         config = json.loads((file.parent / "adapter_config.json").read_text())
         named = {key.replace(PEFT, f"{main}.", 1): value.float() for key, value in tensors.items()}
-        return named, None, {f"{main}.{key}": value for key, value in config.items()}
+        return named, {f"{main}.{key}": value for key, value in config.items()}
     kind = getattr(diffusers, pipeline)
     if not hasattr(kind, "lora_state_dict"):
         raise ValueError(f"a {pipeline}, for which diffusers loads no adapters")
@@ -80,24 +82,25 @@ def read_adapter(file: Path, pipeline: str, main: str, network: Any) -> tuple[di
     )
     state, metadata = dict(found[0]), found[-1] or None
     alphas = found[1] if len(found) == 3 else None
-    return {key: value.float() for key, value in state.items()}, alphas or None, metadata
+    if alphas and metadata:
+        raise ValueError("alphas beside metadata, which states them too")
+    return encoder_names(scaled({key: value.float() for key, value in state.items()}, alphas or {})), metadata
 
 
-def fuse_part(
-    part: Any, name: str, own: dict[str, torch.Tensor], alphas: Any, metadata: Any, scale: float, subject: str
-) -> int:
+def fuse_part(part: Any, name: str, own: dict[str, torch.Tensor], metadata: Any, scale: float, subject: str) -> int:
     """Load the adapters of one component, see that every tensor was taken, and fuse them; the number of layers."""
     import peft
     from diffusers.loaders import lora_base
 
     device = next(part.parameters()).device
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*_pattern keys did not match")  # an alpha or rank left aside
             if hasattr(part, "load_lora_adapter"):
-                part.load_lora_adapter(own, prefix=name, network_alphas=alphas, metadata=metadata, adapter_name=NAME)
+                part.load_lora_adapter(own, prefix=name, network_alphas=None, metadata=metadata, adapter_name=NAME)
             else:
                 lora_base._load_lora_into_text_encoder(
-                    own, alphas, part, prefix=name, adapter_name=NAME, metadata=metadata
+                    own, None, part, prefix=name, adapter_name=NAME, metadata=metadata
                 )
         taken = len(peft.get_peft_model_state_dict(part, adapter_name=NAME))
     except Exception as error:  # as above

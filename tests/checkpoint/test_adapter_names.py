@@ -1,0 +1,171 @@
+"""Trainers' namings of adapters mean the sum they say, layer by layer, with ranks and alphas of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from auditor.checkpoint.adapter_names import scaled
+from auditor.checkpoint.asked import Asked
+from auditor.checkpoint.attention import text_encoders
+from auditor.checkpoint.load import LoadedCheckpoint, load
+from auditor.checkpoint.scan import scan
+from auditor.errors import CheckpointError
+from tests.text_pipelines import save_flux, save_sd, save_sdxl
+
+SAVERS: dict[str, Callable[[Path], Path]] = {"sd": save_sd, "sdxl": save_sdxl, "flux": save_flux}
+# kohya's names of components, in the order of the text encoders
+ENCODERS = {"sd": ["lora_te"], "sdxl": ["lora_te1", "lora_te2"]}
+TEXT = ("q_proj", "k_proj", "v_proj", "fc1", "fc2")
+UNET = (
+    "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "conv1", "conv_shortcut",
+    "time_emb_proj",
+)  # fmt: skip
+RANKS, ALPHAS = (2, 3, 2, 1), (1.0, 8.0, 2.0, 0.5, 3.0)
+Drawn = dict[str, tuple[torch.Tensor, torch.Tensor, float]]  # factors and alpha by layer
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("bases")
+    return {name: save(root / name) for name, save in SAVERS.items()}
+
+
+def opened(folder: Path, adapter: Path | None = None, scale: float = 1.0) -> LoadedCheckpoint:
+    return load(scan(folder, asked=Asked(adapter, scale)))
+
+
+def networks(checkpoint: LoadedCheckpoint) -> list[Any]:
+    """The text encoders, then the denoising network."""
+    denoiser: Any = checkpoint.denoiser
+    return [*(encoder.network for encoder in text_encoders(denoiser)), denoiser.network]
+
+
+def drawn(network: torch.nn.Module, ends: tuple[str, ...], seed: int) -> Drawn:
+    """Adapters of differing ranks and alphas for all layers whose names end so."""
+    draw, found = torch.Generator().manual_seed(seed), {}
+    layers = [(name, dict(network.named_parameters())[f"{name}.weight"]) for name in names_of(network, ends)]
+    for place, (name, weight) in enumerate(layers):
+        rank = RANKS[place % len(RANKS)]
+        first = torch.randn(rank, *weight.shape[1:], generator=draw)
+        second = torch.randn(len(weight), rank, *(1 for _ in weight.shape[2:]), generator=draw)
+        found[name] = (first, second, ALPHAS[place % len(ALPHAS)])
+    return found
+
+
+def names_of(network: torch.nn.Module, ends: tuple[str, ...]) -> Iterator[str]:
+    kinds = (torch.nn.Linear, torch.nn.Conv2d)
+    return (name for name, layer in network.named_modules() if name.endswith(ends) and isinstance(layer, kinds))
+
+
+def kohya(prefix: str, adapters: Drawn) -> dict[str, torch.Tensor]:
+    """As kohya's trainers write them; text encoders' layers are below ``text_model`` there."""
+    found = {}
+    for name, (first, second, alpha) in adapters.items():
+        full = f"text_model.{name}" if "_te" in prefix and not name.startswith("text_model.") else name
+        flat = f"{prefix}_{full.replace('.', '_')}"
+        found |= {f"{flat}.lora_down.weight": first, f"{flat}.lora_up.weight": second}
+        found[f"{flat}.alpha"] = torch.tensor(alpha)
+    return found
+
+
+def summed(base: torch.Tensor, adapter: tuple[torch.Tensor, torch.Tensor, float], scale: float) -> torch.Tensor:
+    """W + scale (alpha / rank) B A, by hand."""
+    first, second, alpha = (one.double() if isinstance(one, torch.Tensor) else one for one in adapter)
+    update = (second.flatten(1) @ first.flatten(1)).reshape(base.shape)
+    return base.double() + scale * alpha / len(first) * update
+
+
+@pytest.mark.parametrize("ends", [TEXT, (*TEXT, "out_proj"), ("q_proj",), ("fc1",)])
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_kohya_adapters_are_the_sum_they_say(
+    name: str, ends: tuple[str, ...], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    base = networks(opened(folders[name]))
+    prefixes = [*ENCODERS[name], "lora_unet"]
+    # kohya names SDXL's network otherwise, which test_adapter.py leaves to diffusers
+    adapters = [drawn(part, ends, seed) for seed, part in enumerate(base[:-1])]
+    adapters.append(drawn(base[-1], UNET, 9) if name == "sd" else {})
+    tensors = {}
+    for prefix, own in zip(prefixes, adapters, strict=True):
+        tensors |= kohya(prefix, own)
+    save_file({key: value.contiguous() for key, value in tensors.items()}, tmp_path / "kohya.safetensors")
+    fused = networks(opened(folders[name], tmp_path / "kohya.safetensors", 0.7))
+    for before, after, own in zip(base, fused, adapters, strict=True):
+        weights = dict(after.named_parameters())
+        for path, weight in before.named_parameters():
+            adapter = own.get(path.removesuffix(".weight")) if path.endswith(".weight") else None
+            wanted = weight if adapter is None else summed(weight, adapter, 0.7).float()
+            assert (weights[path] - wanted).abs().max() < 1e-5 * max(1.0, wanted.abs().max())
+            assert adapter is None or (weight - wanted).abs().max() > 0.01  # it does something
+    assert adapters[0]
+
+
+def test_alphas_that_differ_between_layers_of_a_transformer_stay_with_them(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    base = networks(opened(folders["flux"]))[-1]
+    adapters = drawn(base, ("attn.to_q", "attn.to_v"), 3)
+    tensors = {}
+    for layer, (first, second, alpha) in adapters.items():
+        tensors |= {f"transformer.{layer}.lora_A.weight": first, f"transformer.{layer}.lora_B.weight": second}
+        tensors[f"transformer.{layer}.alpha"] = torch.tensor(alpha)
+    save_file(tensors, tmp_path / "flux.safetensors")
+    weights = dict(networks(opened(folders["flux"], tmp_path / "flux.safetensors"))[-1].named_parameters())
+    for path, weight in base.named_parameters():
+        adapter = adapters.get(path.removesuffix(".weight")) if path.endswith(".weight") else None
+        wanted = weight if adapter is None else summed(weight, adapter, 1.0).float()
+        torch.testing.assert_close(weights[path], wanted, rtol=1e-5, atol=1e-5)
+
+
+FAULTS: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+    "a layer that is not there": lambda s: s.update(
+        {key.replace("layers_0", "layers_7"): s[key] for key in [*s] if "layers_0_self_attn_q" in key}
+    ),
+    "half of a layer": lambda s: s.pop(next(key for key in s if key.endswith("up.weight"))),
+    "an alpha of no layer": lambda s: s.update(
+        {"lora_te_text_model_encoder_layers_7_mlp_fc1.alpha": torch.tensor(1.0)}
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_tensors_without_a_layer_are_refused(fault: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "kohya.safetensors"
+    tensors = kohya("lora_te", drawn(networks(opened(folders["sd"]))[0], TEXT, 0))
+    save_file(tensors, file)
+    opened(folders["sd"], file)  # negative control
+    tensors = dict(load_file(file))
+    FAULTS[fault](tensors)
+    save_file({key: value.clone() for key, value in tensors.items()}, file)
+    with pytest.raises(CheckpointError, match="adapter"):
+        opened(folders["sd"], file)
+
+
+def test_scaled_refuses_an_alpha_of_no_layer() -> None:
+    state = {"unet.a.lora.up.weight": torch.ones(4, 2), "unet.a.lora.down.weight": torch.ones(2, 4)}
+    assert torch.equal(scaled(state, {"unet.a.alpha": 1.0})["unet.a.lora.up.weight"], torch.full((4, 2), 0.5))
+    with pytest.raises(ValueError, match="of no layer"):
+        scaled(state, {"unet.b.alpha": 1.0})
+
+
+def test_an_alpha_that_peft_would_ignore_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    """It only warns of alphas whose layer it does not find."""
+    tensors = {}
+    for layer, (first, second, _) in drawn(networks(opened(folders["sd"]))[-1], ("to_q",), 0).items():
+        tensors |= {f"unet.{layer}.lora_A.weight": first[:1], f"unet.{layer}.lora_B.weight": second[:, :1]}
+    tensors = {key: value.contiguous() for key, value in tensors.items()}
+    stated: dict[str, object] = {"unet.r": 1, "unet.lora_alpha": 3, "unet.target_modules": ["to_q"]}
+    file = tmp_path / "own.safetensors"
+    save_file(tensors, file, metadata={"lora_adapter_metadata": json.dumps(stated)})
+    opened(folders["sd"], file)  # negative control
+    stated["unet.alpha_pattern"] = {"to_other": 7}
+    save_file(tensors, file, metadata={"lora_adapter_metadata": json.dumps(stated)})
+    with pytest.raises(CheckpointError, match="alpha_pattern"):
+        opened(folders["sd"], file)
