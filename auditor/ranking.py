@@ -28,7 +28,7 @@ from auditor.store.prompts import PromptRanking
 from auditor.store.run_directory import RunDirectory, write_json
 
 FILE = "prompts.json"
-APART = OPENED | {"adapter", "adapter_scale", "base"}  # the digests of checkpoints have them
+APART = OPENED | {"adapter", "adapter_scale", "base", "config"}  # the digests of checkpoints have them
 Given = Path | str | Sequence[str]
 
 
@@ -54,7 +54,7 @@ def rank_prompts(
     (:func:`auditor.prompts.contrast.contrast`).
 
     Args:
-      checkpoint: Folder of a text-to-image checkpoint.
+      checkpoint: Folder of a text-to-image checkpoint, or a single .safetensors file with ``asked.config``.
       prompts: A file (see :func:`auditor.data.prompts.read_prompts`) or the texts.
       run_dir: A new folder, or that of an earlier call with the same arguments.
       controls: Likewise; None = none.
@@ -70,8 +70,10 @@ def rank_prompts(
     show, chosen, asked = progress or Silent(), known_images(images), asked or RankingConfig()
     texts = texts_of(prompts, asked.column)
     against = None if controls is None else texts_of(controls, asked.column)
-    fused = replace(opened_as(asked), adapter=asked.adapter, adapter_scale=asked.adapter_scale)
-    scanned = scan(Path(checkpoint), allow_pickle=asked.allow_pickle, asked=fused)
+    path = Path(checkpoint)
+    refuse_idle_config(asked, path)
+    fused = replace(opened_as(asked, path), adapter=asked.adapter, adapter_scale=asked.adapter_scale)
+    scanned = scan(path, allow_pickle=asked.allow_pickle, asked=fused)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load(scanned, device=device)
     bound = loaded.with_prompts(texts).denoiser  # refuses a checkpoint without text
@@ -124,6 +126,13 @@ def rank_prompts(
     write_json(run.path / FILE, ranking.model_dump(mode="json"))
     write_leaflet(prompts_leaflet(ranking), run.path, "prompts", images=chosen)
     return ranking
+
+
+def refuse_idle_config(asked: RankingConfig, checkpoint: Path) -> None:
+    """Raise ConfigError if a single file's configuration is given, and nothing is a single file."""
+    if asked.config is not None and not any(path.is_file() for path in (checkpoint, asked.base) if path is not None):
+        got, expected = "one for folders", "none, since they have their own"
+        raise ConfigError("config", got, expected, "Remove the option, or correct the path of the file.")
 
 
 def texts_of(given: Given, column: str | None) -> list[str]:

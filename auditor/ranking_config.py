@@ -34,6 +34,7 @@ class RankingConfig(Section):
     column: str | None = None  # of a table of prompts; None = the first usual name
     adapter: Path | None = None  # low-rank adapters to fuse into the checkpoint, one .safetensors file
     adapter_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    config: Path | None = None  # of a checkpoint or a base in a single file: the folder that describes it
     base: Path | None = None  # what the checkpoint was fine-tuned from; may be the checkpoint without ``adapter``
     allow_pickle: bool = False
     image_size: Count | None = None  # pixels a side; None = what the checkpoint states

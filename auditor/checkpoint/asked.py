@@ -28,9 +28,13 @@ class Asked:
         size = None if section.image_size is None else (section.image_size, section.image_size)
         return cls(section.adapter, section.adapter_scale, size, section.config, section.dtype, offload)
 
-    def beside(self) -> Asked:
-        """What another checkpoint is opened with that is compared with this one: size, precision and offloading."""
-        return Asked(image_size=self.image_size, dtype=self.dtype, offload=self.offload)
+    def beside(self, path: Path) -> Asked:
+        """What another checkpoint is opened with that is compared with this one: size, precision and offloading.
+
+        In a single file it is described by the same configuration, since what can be compared is built alike.
+        """
+        config = self.config if path.is_file() else None
+        return Asked(image_size=self.image_size, config=config, dtype=self.dtype, offload=self.offload)
 
     def seal(self, digest: str) -> str:
         """The digest of the files, joined with what else makes the network another one: scale, size and precision."""

@@ -89,7 +89,7 @@ def split_single_file(path: Path, asked: Asked) -> tuple[Path, Path | None]:
     if path.is_file():
         if asked.config is None or not asked.config.is_dir():
             got = "a single file without its configuration" if asked.config is None else f"no folder {asked.config}"
-            remedy = "Name a folder with model_index.json and its configurations as checkpoint.config."
+            remedy = "Name a folder with model_index.json and its configurations as checkpoint.config (--config)."
             raise ConfigError(str(path), got, "a single file with a configuration's folder", remedy)
         return asked.config, path
     if not path.is_dir():

@@ -27,6 +27,8 @@ SHOWN = 20  # prompts in the terminal; the report has all
               help="The first decides [default: magnitude,consistency,one_step,sharpness]. "
                    f"All: {', '.join(get_args(DetectorName))}.")  # fmt: skip
 @click.option("--adapter", type=click.Path(path_type=Path), help="LoRA file to fuse into CHECKPOINT.")
+@click.option("--config", type=click.Path(path_type=Path),
+              help="Of a CHECKPOINT or base in one .safetensors file: the folder that describes it.")  # fmt: skip
 @click.option("--base", type=click.Path(path_type=Path),
               help="What it was fine-tuned from, such as CHECKPOINT without --adapter: what the base knows "
                    "already is not charged to the fine-tune.")  # fmt: skip
@@ -63,6 +65,7 @@ def prompts(
     auditor prompts CHECKPOINT captions.txt --controls held-out.txt
     auditor prompts CHECKPOINT train.parquet --controls holdout.parquet --detectors magnitude,bright_ending
     auditor prompts SD lora-captions.txt --adapter lora.safetensors --base SD --controls held-out.txt
+    auditor prompts tuned.safetensors captions.txt --config SD --base base.safetensors --controls held-out.txt
     """
     given = {key: value for key, value in options.items() if value is not None}
     if detectors:

@@ -21,3 +21,5 @@ def scan(checkpoint: Path, allow_pickle: bool, adapter: Path | None, config: Pat
     for file in scanned.files:
         click.echo(f"{file.sha256}  {file.path}")
     click.echo(f"{scanned.digest}  (checkpoint)")
+    for note in scanned.notes:
+        click.echo(note, err=True)

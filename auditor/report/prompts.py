@@ -183,9 +183,9 @@ def _unsaid() -> Section:
 
 def _made(ranking: PromptRanking) -> Section:
     lists = [("Prompts", ranking.tested), ("Controls", ranking.controls)]
+    opened = [("Checkpoint", ranking.checkpoint)] + ([("Base", ranking.base.checkpoint)] if ranking.base else [])
     facts = [
-        ("Checkpoint", f"{ranking.checkpoint.name} ({ranking.checkpoint.digest})"),
-        *(("Base", f"{one.checkpoint.name} ({one.checkpoint.digest})") for one in (ranking.base,) if one is not None),
+        *((role, "; ".join([f"{one.name} ({one.digest})", *one.notes])) for role, one in opened),
         *(
             (name, f"{one.source}: {one.prompts:,}, {one.distinct:,} distinct, {one.truncated:,} cut ({one.digest})")
             for name, one in lists

@@ -22,7 +22,7 @@ def open_control(config: AuditConfig, audited: Scan, checkpoint: LoadedCheckpoin
     path = config.membership.control
     if path is None or not config.membership.enabled:
         return None
-    found = scan(path, allow_pickle=config.network.allow_pickle, asked=audited.asked.beside())
+    found = scan(path, allow_pickle=config.network.allow_pickle, asked=audited.asked.beside(path))
     if found.digest == audited.digest:
         remedy = "Name a checkpoint trained on other data, or leave the key out."
         raise ConfigError("membership.control", "the audited checkpoint itself", "an unrelated one", remedy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,11 @@ class OnBase:
     scores: Scores
 
 
-def opened_as(asked: RankingConfig) -> Asked:
-    """What the checkpoint is opened with beside its adapter, and its base."""
+def opened_as(asked: RankingConfig, path: Path) -> Asked:
+    """What the checkpoint is opened with beside its adapter, and its base; one configuration describes single files."""
     size = None if asked.image_size is None else (asked.image_size, asked.image_size)
-    return Asked(image_size=size, dtype=asked.dtype, offload=asked.offload)
+    config = asked.config if path.is_file() else None
+    return Asked(image_size=size, config=config, dtype=asked.dtype, offload=asked.offload)
 
 
 def open_base(asked: RankingConfig, fine_tune: LoadedCheckpoint, device: str) -> LoadedCheckpoint | None:
@@ -46,7 +48,7 @@ def open_base(asked: RankingConfig, fine_tune: LoadedCheckpoint, device: str) ->
     if asked.base is None:
         return None
     remedy = "Name what the checkpoint was fine-tuned from."
-    base = load(scan(asked.base, allow_pickle=asked.allow_pickle, asked=opened_as(asked)), device=device)
+    base = load(scan(asked.base, allow_pickle=asked.allow_pickle, asked=opened_as(asked, asked.base)), device=device)
     if base.text is None:
         got = f"{base.info.pipeline}, which takes no text"
         raise ConfigError("base", got, "a text-to-image checkpoint", remedy)

@@ -41,7 +41,8 @@ def open_references(config: AuditConfig, audited: Scan, checkpoint: LoadedCheckp
     found = []
     for given in config.membership.references:
         subject = f"membership.references: {given.name}"
-        scanned = scan(given.checkpoint, allow_pickle=config.network.allow_pickle, asked=audited.asked.beside())
+        beside = audited.asked.beside(given.checkpoint)
+        scanned = scan(given.checkpoint, allow_pickle=config.network.allow_pickle, asked=beside)
         if scanned.digest == audited.digest:
             raise ConfigError(subject, "the audited checkpoint itself", "another one", "Name the base or a reference.")
         other = load(scanned, device=device)

@@ -200,4 +200,4 @@ def test_on_the_host_itself_nothing_moves(folders: dict[str, Path]) -> None:
 def test_offloading_is_no_other_audit(folders: dict[str, Path]) -> None:
     digests = {scan(folders["sd"], asked=Asked(offload=how)).digest for how in ("none", "parts", "blocks")}
     assert len(digests) == 1
-    assert Asked(offload="parts").beside().offload == "parts"  # what is compared with it shares the device
+    assert Asked(offload="parts").beside(Path()).offload == "parts"  # what is compared with it shares the device

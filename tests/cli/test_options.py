@@ -20,6 +20,12 @@ def test_text_and_fine_tune_options_reach_their_keys() -> None:
     assert (base.name, base.checkpoint, base.role) == ("base", Path("sd"), "base")
 
 
+def test_a_single_file_comes_with_its_configuration() -> None:
+    config = configuration(Path("sd.safetensors"), (), config=Path("sd"), **SETS)
+    assert config.checkpoint is not None
+    assert (config.checkpoint.path, config.checkpoint.config) == (Path("sd.safetensors"), Path("sd"))
+
+
 @pytest.mark.parametrize("scale", [0.0, 7.5])
 def test_a_guidance_scale_of_zero_is_given_too(scale: float) -> None:
     assert configuration(Path("sd"), (), guidance_scales=(scale,), **SETS).generation.guidance_scale == scale
