@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.copies.compete import compete
+from auditor.copies.compete import Contest, compete
 from auditor.copies.evidence import PairTest, assign_tiers
 from auditor.copies.groups import GroupClass, Groups, competing, duplicate_groups
-from auditor.copies.items import nearest_other_image, score_items
+from auditor.copies.items import ItemScores, nearest_other_image, score_items
 from auditor.copies.landing import land
 from auditor.copies.margin import nearest_outside_group
 from auditor.copies.pool import Planted, Pool, floor_of_planted
 from auditor.copies.queries import Queries, RowViews, as_queries, queries_of
 from auditor.copies.rates import planted_recall
+from auditor.copies.relatives import families
 from auditor.copies.summary import Measured, reproduced_at_least, summarise
 from auditor.errors import ConfigError
 from auditor.search.exact import nearest_neighbours
@@ -47,6 +49,7 @@ def decide(
     evidence: int = 200,
     verbatim: PairTest | None = None,
     everything: Pool | None = None,
+    relatives: Sequence[str | None] | None = None,
 ) -> CopyDecision:
     """Which training images the generations reproduce, by competition with the held-out images of the pool.
 
@@ -64,6 +67,8 @@ def decide(
         Bool[P], such as :func:`auditor.copies.verbatim.verbatim_copies` on their pixels. None = no verbatim tier.
       everything: The pool's rows, then the held-out images that were set aside for other purposes; duplicates are
         sought among all of them. None = nothing was set aside.
+      relatives: Per pool row, what the split dealt it with (None = nothing): relatives compete as one. None = the split
+        dealt near-duplicates together, and nothing else.
 
     Raises:
       ConfigError: No generations.
@@ -72,7 +77,8 @@ def decide(
     if asked.generations == 0:
         raise ConfigError("generations", 0, "at least one", "Generate from probes first.")
     groups = duplicate_groups(everything or pool, floor_of_planted(planted), rows=len(pool.ids))
-    found = _measure(pool, groups, asked, planted, split, alpha, level, verbatim)
+    family = families(pool, groups, relatives) if relatives and any(relatives) else None
+    found = _measure(pool, groups, asked, planted, split, alpha, level, verbatim, family)
     competition = summarise(pool, asked, found, encoder=encoder, alpha=alpha, level=level, evidence=evidence)
     notes = found.groups.notes() + split_notes(found.groups, found.competes, split)
     return CopyDecision(**vars(found), competition=competition, notes=notes)
@@ -87,6 +93,7 @@ def _measure(
     alpha: float,
     level: float,
     verbatim: PairTest | None,
+    family: NDArray[np.int64] | None,
 ) -> Measured:
     """Scores, competition and tiers; labels are first read where items compete."""
     copy_floor = floor_of_planted(planted)
@@ -95,9 +102,8 @@ def _measure(
     resolving = copy_floor >= pool_p99 and not groups.percolated
     recall, by_transformation = recall_of_planted(pool, groups, planted, level, generations.others)
 
-    items = score_items(pool, groups, generations, competes, alpha=alpha)
-    is_training = (groups.kind == GroupClass.TRAINING)[competes]
-    contest = compete(items.score[competes], items.is_hit[competes], is_training, alpha=alpha, level=level)
+    items = score_items(pool, groups, generations, competes, alpha=alpha, family=family)
+    contest = contest_of(groups, competes, items, family, alpha, level)
     landing = land(pool, groups, items, generations)
     tiers = assign_tiers(
         groups, competes, items, contest, landing, copy_floor=copy_floor, resolving=resolving, verbatim=verbatim
@@ -105,6 +111,7 @@ def _measure(
     return Measured(
         groups=groups,
         competes=competes,
+        family=family,
         items=items,
         contest=contest,
         tiers=tiers,
@@ -119,10 +126,22 @@ def _measure(
 
 def bound_at(decision: CopyDecision, level: float) -> Estimate:
     """X of a decision at another level."""
-    groups, competes, items = decision.groups, decision.competes, decision.items
-    is_training = (groups.kind == GroupClass.TRAINING)[competes]
-    contest = compete(items.score[competes], items.is_hit[competes], is_training, level=level)
+    contest = contest_of(decision.groups, decision.competes, decision.items, decision.family, level=level)
     return reproduced_at_least(contest, level, decision.resolving)
+
+
+def contest_of(
+    groups: Groups,
+    competes: NDArray[np.bool_],
+    items: ItemScores,
+    family: NDArray[np.int64] | None,
+    alpha: float = 0.10,
+    level: float = 0.95,
+) -> Contest:
+    """The competition of the items that compete, or of their families."""
+    is_training = (groups.kind == GroupClass.TRAINING)[competes]
+    related = None if family is None else family[competes]
+    return compete(items.score[competes], items.is_hit[competes], is_training, alpha=alpha, level=level, family=related)
 
 
 def nearest_image_p99(pool: Pool, groups: Groups) -> float:

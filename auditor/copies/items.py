@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.copies.compete import settled
+from auditor.copies.compete import count_families, settled
 from auditor.copies.groups import GroupClass, Groups
 from auditor.copies.margin import MOST_ROWS, examine_from_the_top, nearest_outside_group
 from auditor.copies.pool import Pool
@@ -55,6 +55,7 @@ def score_items(
     *,
     alpha: float | None,
     most_rows: int = MOST_ROWS,
+    family: NDArray[np.int64] | None = None,
 ) -> ItemScores:
     """Scores of all items, and margins of as many from the top as can matter.
 
@@ -66,6 +67,7 @@ def score_items(
         examined: to stop where no further call is possible looks at labels, and stops the sooner the more held-out
         items were hit.
       most_rows: Items examined at most, whatever their labels.
+      family: Int64[I], as families compete (:func:`auditor.copies.compete.compete`); None = items do.
     """
     asked = as_queries(queries)
     match = best_match(pool.embeddings, asked.vectors) if asked.best is None else asked.best
@@ -74,14 +76,15 @@ def score_items(
     order = np.lexsort((np.arange(len(row)), -score))  # ties by item number, which knows no labels
     in_contest = competes[order]
     is_training = (groups.kind == GroupClass.TRAINING)[order][in_contest]
-    n, m = int(is_training.sum()), int((~is_training).sum())
+    families = None if family is None else family[order][in_contest]
+    n, m = (count_families(side, families) for side in (is_training, ~is_training))
 
     def enough(nearest: NDArray[np.float64]) -> bool:
         if alpha is None:
             return False
         seen = in_contest[: len(nearest)]
         is_hit = (score[order[: len(nearest)]] > nearest)[seen]
-        return settled(is_training, is_hit, int(seen.sum()), n, m, alpha)
+        return settled(is_training, is_hit, int(seen.sum()), n, m, alpha, families)
 
     generation, view = asked.split(match.index[row])
 

@@ -31,6 +31,7 @@ class Measured:
 
     groups: Groups
     competes: NDArray[np.bool_]  # [I]
+    family: NDArray[np.int64] | None  # [I], equal for items that compete as one; None = each competes by itself
     items: ItemScores
     contest: Contest  # over the competing items, in item order
     tiers: Tiers
@@ -61,6 +62,7 @@ def summarise(
         m_items=contest.m,
         untestable_groups=int((groups.kind == GroupClass.MIXED).sum()),
         grouped_training_images=int((pool.is_training & (groups.images[groups.group] > 1)).sum()),
+        related_items=related_items(found),
         uncompeting_groups=int((~found.competes & (groups.kind != GroupClass.MIXED)).sum()),
         resolving=found.resolving,
         planted_p05=found.copy_floor,
@@ -93,6 +95,14 @@ def landed_generations(found: Measured) -> tuple[NDArray[np.bool_], NDArray[np.b
     copied = tiers.is_verbatim | tiers.is_certified
     landed = (landing.on_item & copied[landing.item]) | tiers.generation_is_verbatim
     return landed, landed | (landing.on_item & possible_copies(found)[landing.item])
+
+
+def related_items(found: Measured) -> int:
+    """Competing items that share a competitor with another, for the split dealt them together."""
+    if found.family is None:
+        return 0
+    _, family, size = np.unique(found.family[found.competes], return_inverse=True, return_counts=True)
+    return int((size[family] > 1).sum())
 
 
 def possible_copies(found: Measured) -> NDArray[np.bool_]:

@@ -12,20 +12,19 @@ HEADER = ["id", "group"]
 REMEDY = "Write it as `auditor split` does."
 
 
-def read_groups(file: Path, ids: Collection[str], others: Collection[str] = ()) -> dict[str, str]:
-    """Group of each of ``ids`` that the file lists, by id.
+def read_groups(file: Path, *sets: Collection[str]) -> dict[str, str]:
+    """Group of each image of the sets that the file lists, by id.
 
     Args:
       file: CSV in UTF-8 with the header ``id,group``; images that it does not list belong to no other.
-      ids: Of the held-out set.
-      others: Of the training set, which the file may list as well, or alone: held-out images need have no relatives.
+      sets: Ids of the training and the held-out set; the file may list images of one of them alone.
 
     Raises:
       ConfigError: No such file, another header, a line without a group, an id in two groups, or no id of either set.
     """
     if not file.is_file():
         raise ConfigError("data.groups", file, "a CSV file with the columns id and group", "Correct the path.")
-    found, listed, known = dict[str, str](), 0, False
+    found, listed = dict[str, str](), 0
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             rows = csv.reader(lines)
@@ -40,12 +39,11 @@ def read_groups(file: Path, ids: Collection[str], others: Collection[str] = ()) 
                 identity, group = row
                 if found.get(identity, group) != group:
                     raise ConfigError(str(file), f"{identity!r} in two groups", "every id once", REMEDY)
-                if identity in ids:
+                if any(identity in ids for ids in sets):
                     found[identity] = group
-                known = known or identity in ids or identity in others
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(str(file), error, "a CSV file in UTF-8", REMEDY) from error
-    if listed and not known:
+    if listed and not found:
         got = f"{listed:,} ids, none of them of either set"
         raise ConfigError(
             str(file), got, "ids of the training and held-out sets", "Correct the file, or data.id_column."

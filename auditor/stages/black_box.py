@@ -117,7 +117,7 @@ def open_given(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
     refuse_real(given, train, holdout)
     refuse_few_training(config, train)
     sizes = slice_sizes(train.info.distinct, holdout.info.distinct, None)
-    groups = read_groups(data.groups, holdout.digests, train.digests) if data.groups else {}
+    groups = read_groups(data.groups, train.digests, holdout.digests) if data.groups else {}
     scan = Scan(asked.path, [], given.digest, {}, [], False, {})
     absent = no_checkpoint(given)
     return Inputs(

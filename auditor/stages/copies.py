@@ -84,7 +84,8 @@ def search_key(
     inputs: Inputs, made: Made, embedded: Embedded, held_out: HeldOut, config: AuditConfig
 ) -> dict[str, Any]:
     """What determines the copy decision under one encoder."""
-    return {
+    related = {"relatives": value_digest(inputs.groups)} if inputs.groups else {}
+    return related | {
         "made": made.key, "encoder": asdict(embedded.encoder.spec), "copies": config.copies.model_dump(mode="json"),
         "sets": [inputs.train.info.digest, inputs.holdout.info.digest], "split": config.data.split,
         "held-out": value_digest(asdict(held_out)),
@@ -120,9 +121,10 @@ def search_copies(
         asked = replace(asked, prompts=inputs.prompts.of_probes(generations.probe))
     if inputs.given:
         asked = replace(asked, prompts=inputs.given.trials, unit=inputs.given.unit)
+    relatives = [inputs.groups.get(name) for name in pool.ids] if inputs.groups else None
     decided = partial(
         decide, pool, planted=planted, alpha=config.copies.alpha, level=config.copies.level, split=config.data.split,
-        evidence=config.copies.evidence, everything=everything,
+        evidence=config.copies.evidence, everything=everything, relatives=relatives,
     )  # fmt: skip
     decision = decided(asked, encoder=name, verbatim=verbatim)
     competition, notes = decision.competition, decision.notes

@@ -96,7 +96,7 @@ class Inputs:
     network: str = AUDITED  # which one the checkpoint is; see auditor.stages.networks
     spread: Spread = Spread()  # where pieces are made before they are read
     prompts: Prompts | None = None  # that generations are asked for; None = the checkpoint is not asked by text
-    groups: dict[str, str] = field(default_factory=dict)  # of held-out ids: what the split dealt as one
+    groups: dict[str, str] = field(default_factory=dict)  # by id of either set: what the split dealt as one
     given: Given | None = None  # images made elsewhere; then there is no checkpoint (auditor.stages.black_box)
 
     @property
@@ -169,7 +169,7 @@ def open_inputs(config: AuditConfig, run: RunDirectory | None = None) -> Inputs:
     suspects = read_suspects(config.membership.suspects, train.digests)
     return Inputs(
         scanned, checkpoint, device, encoders, train, holdout, sizes, references, canaries, control, suspects,
-        groups=read_groups(data.groups, holdout.digests, train.digests) if data.groups else {},
+        groups=read_groups(data.groups, train.digests, holdout.digests) if data.groups else {},
     )  # fmt: skip
 
 

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from auditor.copies.groups import duplicate_groups
 from auditor.copies.pool import Pool, floor_of_planted
+from auditor.copies.relatives import joined
 from auditor.data import pixels_of
 from auditor.encoders.base import Encoder
 from auditor.search.rows import Picked, Stacked
 from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Images, Inputs
-from auditor.stages.slices import HeldOut, joined, slice_holdout
+from auditor.stages.slices import HeldOut, slice_holdout
 from auditor.validity.planted import PlantedCopies, embed_planted, sample_originals
 
 

@@ -8,11 +8,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-
 from auditor.errors import ConfigError
 from auditor.probes import generator
 
@@ -92,26 +87,3 @@ def slice_holdout(ids: Sequence[str], groups: Sequence[Hashable], sizes: SliceSi
         slices[name] += dealt[position]
     chosen = {name: [ids[row] for row in sorted(rows)] for name, rows in slices.items()}
     return HeldOut(**chosen)
-
-
-def joined(duplicates: NDArray[np.int64], given: Sequence[str | None]) -> NDArray[np.int64]:
-    """Int64[N] numbers that images share where they share either kind of group, or are linked through others that do.
-
-    A split that deals images together which are not quite duplicates leaves the relatives of every held-out image on
-    the held-out side. As a placebo query it would land on them, and never on a training image: an honest audit is then
-    blocked the more surely the more images it has.
-
-    Args:
-      duplicates: Int64[N] duplicate group of each image.
-      given: What the split dealt it with; None = nothing.
-    """
-    names = {
-        name: place for place, name in enumerate(dict.fromkeys(filter(None, given)), duplicates.max(initial=-1) + 1)
-    }
-    listed = [(row, names[name]) for row, name in enumerate(given) if name]
-    images = np.array([*range(len(duplicates)), *(row for row, _ in listed)], np.int64)
-    groups = np.array([*duplicates, *(group for _, group in listed)], np.int64)
-    nodes = len(duplicates) + groups.max(initial=-1) + 1  # images first, then what they belong to
-    links = coo_matrix((np.ones(len(images)), (images, len(duplicates) + groups)), shape=(nodes, nodes))
-    component: NDArray[np.int64] = connected_components(links, directed=False)[1][: len(duplicates)].astype(np.int64)
-    return component

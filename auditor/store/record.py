@@ -158,6 +158,7 @@ class Competition(Part):
     m_items: int  # held-out items that compete
     untestable_groups: int  # duplicate groups with members on both sides
     grouped_training_images: int  # training images that share an item with another
+    related_items: int = 0  # that compete as one with others, for the split dealt them together
     uncompeting_groups: int  # pure groups kept out because the split was not made by group
     resolving: bool
     planted_p05: float  # 5th percentile of planted copies' similarity to their originals

@@ -16,7 +16,7 @@ def test_groups_are_read_back_and_images_alone_are_left_out(tmp_path: Path) -> N
     assert read_groups(file, ["a", "b,c", "d", 'e"', "f"]) == {"a": "1", "b,c": "1", 'e"': "3", "f": "3"}
 
 
-def test_ids_of_the_other_set_are_left_out(tmp_path: Path) -> None:
+def test_ids_of_neither_set_are_left_out(tmp_path: Path) -> None:
     file = tmp_path / "groups.csv"
     write_groups(file, {"trained": "1", "held": "1"})
     assert read_groups(file, ["held", "other"]) == {"held": "1"}
@@ -26,7 +26,7 @@ def test_groups_may_all_be_of_training_images(tmp_path: Path) -> None:
     # As `auditor split` writes them where no held-out image has a relative.
     file = tmp_path / "groups.csv"
     write_groups(file, {"trained": "1", "too": "1", "held": "2"})
-    assert read_groups(file, ["held"], ["trained", "too"]) == {}
+    assert read_groups(file, ["trained", "too"], ["held"]) == {"trained": "1", "too": "1"}
     with pytest.raises(ConfigError, match="none of them of either set"):
         read_groups(file, ["held"], ["another"])
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from auditor.copies.relatives import joined
 from auditor.errors import ConfigError
-from auditor.stages.slices import SliceSizes, joined, slice_holdout, slice_sizes
+from auditor.stages.slices import SliceSizes, slice_holdout, slice_sizes
 
 IDS = [f"h{i:04d}" for i in range(1000)]
 
