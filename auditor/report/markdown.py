@@ -120,11 +120,7 @@ def _copies(competition: Competition, images: Images) -> Iterator[str]:
         ("Hits", f"{c.training_hits:,} training, {c.holdout_hits:,} held-out"),
         ("Certified, verbatim, suspect", f"{c.certified}, {c.verbatim}, {c.suspects}"),
         ("Floor of power", count(c.floor, "item")),
-        *(
-            [("Dealt together by the split, competing as one", count(c.related_items, "item"))]
-            if c.related_items
-            else []
-        ),
+        *([("Dealt together by the split", count(c.related_items, "item"))] if c.related_items else []),
         (story.rate_title(c), story.estimate_text(c.copy_rate, share=True)),
         ("Planted copies found", story.estimate_text(c.planted_recall, share=True)),
         *((f"Planted: {name}", percent(recall)) for name, recall in c.recall_by_transformation.items()),
