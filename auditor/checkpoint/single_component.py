@@ -141,7 +141,8 @@ def load_older_encoder(
     unset = [key for key, value in network.state_dict().items() if value.is_meta]
     if unset:
         return network, {"missing_keys": unset, "unexpected_keys": []}
-    return network.to(dtype), compare(own, network.state_dict(), f"{prefix}...")
+    found = compare(own, network.state_dict(), f"{prefix}...")  # before it is rounded
+    return network.to(dtype), found
 
 
 def compare(own: Tensors, state: Tensors, suspect: str) -> Found:

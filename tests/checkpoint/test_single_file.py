@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from auditor.checkpoint.asked import Asked
-from auditor.checkpoint.load import load
+from auditor.checkpoint.attention import text_encoders
+from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
+from auditor.diffusion.precision import DTYPES, Precision
 from auditor.errors import AuditError, CheckpointError, ConfigError, UnsafeArtifactError
 from tests.single_files import save_single_file
 from tests.text_pipelines import PROMPTS, save_pixart, save_sd, save_sd3, save_sdxl
@@ -41,6 +44,26 @@ def test_a_single_file_is_its_folder(name: str, open_clip: bool, folders: dict[s
     assert single.info.path == str(file) and single.info.files[-1].path == "model.safetensors"
     assert single.info.digest != folder.info.digest and single.info.parameters == folder.info.parameters
     assert "2 averaged weights (model_ema) not used" in single.info.notes
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_half_precision_is_the_folders(name: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    file, config = save_single_file(folders[name], tmp_path)
+    for dtype in get_args(Precision):
+        single = load(scan(file, asked=Asked(config=config, dtype=dtype)))
+        folder = load(scan(folders[name], asked=Asked(dtype=dtype)))
+        for one, other in ((single.denoiser, folder.denoiser), *zip(*map(encoders, (single, folder)), strict=True)):
+            theirs = dict(network_of(other).named_parameters())
+            for path, parameter in network_of(one).named_parameters():
+                assert parameter.dtype == theirs[path].dtype == DTYPES[dtype] and torch.equal(parameter, theirs[path])
+
+
+def encoders(checkpoint: LoadedCheckpoint) -> list[Any]:
+    return list(text_encoders(checkpoint.denoiser))
+
+
+def network_of(part: Any) -> torch.nn.Module:
+    return part.network
 
 
 IN_LAYER = "model.diffusion_model.input_blocks.1.0.in_layers.0.weight"
