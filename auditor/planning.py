@@ -23,6 +23,7 @@ from auditor.stages.inputs import Inputs, open_inputs
 from auditor.stages.membership.further import further_evaluations, reported_attacks
 from auditor.stages.membership.power import power_of
 from auditor.stages.membership.scores import swept
+from auditor.stages.prompting import planned_prompts
 from auditor.stages.regime import MOST_BYTES, memorizer_bytes
 from auditor.stages.scale import (
     DECISION_BYTES,
@@ -46,6 +47,7 @@ from auditor.stats.power import (
     zero_hit_bound,
 )
 from auditor.store.parts import Part
+from auditor.store.wording import count
 from auditor.validity.untrained import SAMPLE
 
 MOST_EXCESS = 0.5  # of an AUC over chance
@@ -74,7 +76,9 @@ class Plan(Part):
     floor_wanted: int  # by the policy
     holdout_wanted: int  # competing held-out images that would bring the floor down to what the policy wants
     null_bound: int  # training hits that chance alone explains when no held-out item is hit (95%)
-    zero_hit_rate: float  # bound on the copy rate after no hit
+    trials: int = 0  # independent generations, or prompts at most
+    by_prompt: bool = False  # whether these are prompts
+    zero_hit_rate: float  # bound on the copy rate after no hit among them
     members: int
     nonmembers_reported: int  # after calibration
     tpr_resolved: bool  # whether TPR at 1% FPR can be reported
@@ -107,6 +111,7 @@ class Plan(Part):
         else:
             excess = "no excess is found with 80% power: too few images"
         share = "no share is found" if self.tpr_share is None else f"found if {self.tpr_share:.1%} are"
+        trials = count(self.trials, "prompt" if self.by_prompt else "generation")
         needed = "no number of" if self.images_needed is None else f"{self.images_needed:,}"
         return [
             Line("training set", f"{self.training_images:,} images, {self.training_distinct:,} distinct"),
@@ -118,7 +123,7 @@ class Plan(Part):
             Line("unreadable", f"{self.unreadable:,} images"),
             Line("copies: floor", floor),
             Line("copies: bound", f"k copies found and no held-out hit prove at least k - {self.null_bound:,} (95%)"),
-            Line("copies: rate", f"no hit at all bounds the copy rate at {self.zero_hit_rate:.3%} (95%)"),
+            Line("copies: rate", f"no hit among {trials} bounds the copy rate at {self.zero_hit_rate:.3%} (95%)"),
             Line("membership: AUC", excess),
             Line("membership: a few", f"members recognised outright: {share} (80% power)"),
             Line("membership: size", f"a harmless checkpoint meets each limit with {needed} images a side (80% power)"),
@@ -168,7 +173,9 @@ def plan(config: AuditConfig, *, images: int = IMAGES, machines: int = MACHINES)
         suspects = len(inputs.suspects) or members  # spent only where the set would count as used
         controlled += swept_per_image * (min(suspects, MOST) + min(sizes.membership, MOST))
     per_embedding = measure_encoders(inputs)
-    asked = inputs.checkpoint.with_prompts([""]) if asked_by_text(config, inputs.checkpoint) else inputs.checkpoint
+    by_prompt = asked_by_text(config, inputs.checkpoint)
+    asked = inputs.checkpoint.with_prompts([""]) if by_prompt else inputs.checkpoint
+    trials = planned_prompts(config, inputs) if by_prompt else generation.probes
     each = asked.evaluations(generation.guidance_scales)
     generated = generation.probes * SAMPLERS[generation.sampler].evaluations(generation.steps) * each
     of_base = generated if any(one.config.role == "base" for one in inputs.references) else 0
@@ -198,7 +205,9 @@ def plan(config: AuditConfig, *, images: int = IMAGES, machines: int = MACHINES)
         floor_wanted=policy.copies.max_floor,
         holdout_wanted=holdout_for_floor(n, policy.copies.max_floor, alpha),
         null_bound=simultaneous_bounds(n, sizes.competition, config.copies.level)[0],
-        zero_hit_rate=zero_hit_bound(generation.probes, config.copies.level),
+        trials=trials,
+        by_prompt=by_prompt,
+        zero_hit_rate=zero_hit_bound(trials, config.copies.level),
         members=members,
         nonmembers_reported=reported,
         tpr_resolved=reported >= nonmembers_for_fpr(0.01),

@@ -68,6 +68,14 @@ def most_prompts(config: AuditConfig) -> int:
     return max(1, config.generation.probes // config.prompts.seeds)
 
 
+def planned_prompts(config: AuditConfig, inputs: Inputs) -> int:
+    """How many prompts there will be, at most: captions that several images share, or that are missing, are fewer."""
+    if config.prompts.file:
+        return min(most_prompts(config), len(listed(config.prompts.file)))
+    sets = [inputs.train] if config.prompts.source == "training" else [inputs.train, inputs.holdout]
+    return min(most_prompts(config), sum(len(images.distinct_ids) for images in sets))
+
+
 def describe_prompts(config: AuditConfig) -> dict[str, object]:
     """What determines the prompts, as plain values."""
     file = config.prompts.file

@@ -82,6 +82,19 @@ def test_a_lookup_counts_prompts_and_not_their_generations(audited: Record, fold
     assert not any("a small p-value is no sign" in one for one in not_shown(found))
 
 
+@pytest.mark.parametrize(("prompts", "trials"), [({}, 32), ({"source": "training", "seeds": 1}, 60)])
+def test_a_plan_counts_prompts_and_not_their_generations(folder: Path, prompts: dict[str, object], trials: int) -> None:
+    planned = auditor.plan(config(folder, prompts=prompts))
+    assert (planned.trials, planned.by_prompt) == (trials, True)
+    assert planned.zero_hit_rate == zero_hit_bound(trials)
+    assert any(f"no hit among {trials} prompts" in line.answer for line in planned.lines())
+
+
+def test_a_plan_without_prompts_counts_generations(folder: Path) -> None:
+    planned = auditor.plan(config(folder, prompts={"source": "empty"}, generation={"guidance_scale": None}))
+    assert (planned.trials, planned.by_prompt) == (64, False)
+
+
 def test_prompts_are_captions_of_both_sets_in_proportion(audited: Record) -> None:
     asked = audited.generation.prompts
     assert asked is not None and asked.source == "captions" and asked.prompts == 32 and asked.seeds == 2
