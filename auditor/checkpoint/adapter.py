@@ -1,4 +1,4 @@
-"""Low-rank adapters on a base: checked in their file's header, loaded by diffusers and peft, and fused.
+"""Low-rank adapters on a base: checked in their file's header, named by diffusers, and fused.
 
 Hu et al. 2021 (arXiv 2106.09685): W becomes W + scale (alpha / r) B A. Fused, the network has the layers and parameter
 names of its base, and everything above audits it as it would the base.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,25 @@ import torch
 from safetensors.torch import load_file
 
 from auditor.checkpoint.adapter_header import OTHER_KINDS, PEFT
-from auditor.checkpoint.adapter_names import encoder_names, scaled
-from auditor.checkpoint.components import check_finite
+from auditor.checkpoint.adapter_names import Factors, Tensors, factors, scaled
+from auditor.checkpoint.adapter_scale import refuse_lost, scales
+from auditor.checkpoint.components import check_finite, narrowest
 from auditor.checkpoint.scan import Scan
+from auditor.diffusion.precision import DTYPES, KEPT
 from auditor.errors import CheckpointError
-
-NAME = "audited"
 
 
 def fuse_adapter(scan: Scan, file: Path, network: torch.nn.Module, encoders: dict[str, torch.nn.Module]) -> list[str]:
     """Add the adapters to the network and the text encoders they are for, in place, and say how many layers changed.
 
+    Each layer's sum is taken in float32 and rounded once, to the dtype that the scan asks for; so is all else of these
+    networks, into memory of their own. Memory peaks at what they take then and the largest layer's sum.
+
     Args:
       scan: The checkpoint, whose pipeline's class knows the naming of the file.
       file: The adapter, as scanned.
-      network: The denoising network.
-      encoders: Text encoders by their component's name.
+      network: The denoising network, in any dtypes.
+      encoders: Text encoders by their component's name, likewise.
 
     Returns:
       Notes for the record.
@@ -54,14 +57,27 @@ def fuse_adapter(scan: Scan, file: Path, network: torch.nn.Module, encoders: dic
         raise CheckpointError(subject, f"the tensor {foreign[0]}", expected, "Name the base that it was trained on.")
     for name, part in parts.items():
         own = {key: value for key, value in state.items() if key.startswith(f"{name}.")}
-        if own:
-            count = fuse_part(part, name, own, metadata, scan.asked.adapter_scale, subject)
-            notes.append(f"adapter fused into {count} layers of {name}, at scale {scan.asked.adapter_scale:g}")
+        settings = {key[len(name) + 1 :]: value for key, value in metadata.items() if key.startswith(f"{name}.")}
+        try:
+            layers = layers_of(part, name, own)
+            weights = {layer: scan.asked.adapter_scale * one for layer, one in scales(layers, settings).items()}
+            placed = {present(part, layer): layer for layer in layers}
+            if layers:
+                refuse_lost(adaptable(part), placed, settings)
+        except ValueError as error:
+            raise CheckpointError(subject, error, f"adapters for layers of {name}", OTHER_KINDS) from error
+        dtype = narrowest(type(part).__name__, DTYPES[scan.asked.dtype])
+        for place, layer in placed.items():
+            fuse_layer(part.get_submodule(place), *layers[layer], weights[layer], dtype)
+        settle(part, dtype, {f"{place}.weight" for place in placed})
+        check_finite(part, subject)
+        if layers:
+            notes.append(f"adapter fused into {len(layers)} layers of {name}, at scale {scan.asked.adapter_scale:g}")
     return notes
 
 
-def read_adapter(file: Path, pipeline: str, main: str, network: Any) -> tuple[dict[str, torch.Tensor], Any]:
-    """Tensors under diffusers' names, with alphas in their factors, and the file's metadata; None if it has none."""
+def read_adapter(file: Path, pipeline: str, main: str, network: Any) -> tuple[Tensors, dict[str, Any]]:
+    """Tensors under diffusers' names, with alphas in their factors, and the file's metadata, empty if it has none."""
     import diffusers
 
     tensors = load_file(file)
@@ -80,43 +96,53 @@ def read_adapter(file: Path, pipeline: str, main: str, network: Any) -> tuple[di
     found = kind.lora_state_dict(
         str(file.parent), weight_name=file.name, local_files_only=True, use_safetensors=True, **options
     )
-    state, metadata = dict(found[0]), found[-1] or None
+    state, metadata = dict(found[0]), found[-1] or {}
     alphas = found[1] if len(found) == 3 else None
     if alphas and metadata:
         raise ValueError("alphas beside metadata, which states them too")
-    return encoder_names(scaled({key: value.float() for key, value in state.items()}, alphas or {})), metadata
+    return scaled({key: value.float() for key, value in state.items()}, alphas or {}), metadata
 
 
-def fuse_part(part: Any, name: str, own: dict[str, torch.Tensor], metadata: Any, scale: float, subject: str) -> int:
-    """Load the adapters of one component, see that every tensor was taken, and fuse them; the number of layers."""
-    import peft
-    from diffusers.loaders import lora_base
+def layers_of(part: torch.nn.Module, name: str, own: Tensors) -> Factors:
+    """The factors by layer, without the component's name.
 
-    device = next(part.parameters()).device
-    try:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*_pattern keys did not match")  # an alpha or rank left aside
-            if hasattr(part, "load_lora_adapter"):
-                part.load_lora_adapter(own, prefix=name, network_alphas=None, metadata=metadata, adapter_name=NAME)
-            else:
-                lora_base._load_lora_into_text_encoder(
-                    own, None, part, prefix=name, adapter_name=NAME, metadata=metadata
-                )
-        taken = len(peft.get_peft_model_state_dict(part, adapter_name=NAME))
-    except Exception as error:  # as above
-        got = " ".join(str(error).split())[:300] or type(error).__name__
-        raise CheckpointError(subject, got, f"adapters for layers of {name}", OTHER_KINDS) from error
-    if taken != len(own):
-        expected = f"all {len(own)} tensors for {name} to find their layers"
-        raise CheckpointError(subject, f"{taken} that did", expected, "Name the base that it was trained on.")
-    layers = [(path, layer) for path, layer in part.named_modules() if isinstance(layer, peft.tuners.lora.LoraLayer)]
-    for path, layer in layers:
-        layer.set_scale(NAME, scale)
-        layer.merge(adapter_names=[NAME])
-        parent, _, leaf = path.rpartition(".")
-        setattr(part.get_submodule(parent), leaf, layer.get_base_layer())
-    for left in ("peft_config", "_hf_peft_config_loaded"):
-        part.__dict__.pop(left, None)
-    part.to(device).eval().requires_grad_(False)
-    check_finite(part, subject)
-    return len(layers)
+    Raises:
+      ValueError: Layers that are not there, or of another shape.
+    """
+    layers = {layer.removeprefix(f"{name}."): both for layer, both in factors(own).items()}
+    known = adaptable(part)
+    lost = [layer for layer in layers if present(part, layer) not in known]
+    if lost:
+        found = len(layers) - len(lost)
+        raise ValueError(f"{lost[0]} is no layer of it: {found} of {len(layers)} adapters find their layers")
+    for layer, (first, second) in layers.items():
+        shape = known[present(part, layer)].weight.shape
+        if first.shape[1:] != shape[1:] or second.shape != (shape[0], len(first), *(1 for _ in shape[2:])):
+            got = f"{tuple(first.shape)} and {tuple(second.shape)}"
+            raise ValueError(f"{layer} of {tuple(shape)} with factors of {got}")
+    return layers
+
+
+def adaptable(part: torch.nn.Module) -> dict[str, Any]:
+    """The linear and convolutional layers of a network by name."""
+    kinds = torch.nn.Linear | torch.nn.Conv2d
+    return {name: module for name, module in part.named_modules() if isinstance(module, kinds)}
+
+
+def present(part: Any, layer: str) -> str:
+    """A layer's name in the network: transformers' CLIPTextModel has no ``text_model`` any more."""
+    return layer if hasattr(part, "text_model") else layer.removeprefix("text_model.")
+
+
+def fuse_layer(layer: Any, first: torch.Tensor, second: torch.Tensor, scale: float, dtype: torch.dtype) -> None:
+    """W + scale B A, summed in float32 and rounded once to ``dtype``, in place."""
+    update = (second.flatten(1) @ first.flatten(1)).reshape(layer.weight.shape) * scale
+    layer.weight.data = (layer.weight.data.float() + update).to(dtype)
+
+
+def settle(part: torch.nn.Module, dtype: torch.dtype, done: Collection[str]) -> None:
+    """All else in ``dtype`` and in memory of its own, in place, tensor by tensor."""
+    for name, tensor in [*part.named_parameters(), *part.named_buffers()]:
+        if tensor.is_floating_point() and name not in done:
+            wanted = torch.float32 if name.split(".", 1)[0] in KEPT else dtype
+            tensor.data = tensor.data.to(wanted, copy=True)

@@ -1,4 +1,4 @@
-"""Adapters as they are handed on: one naming for text encoders, and every layer's alpha in its own factor.
+"""Adapters under one naming, and every layer's alpha in its own factor.
 
 diffusers tells a text encoder's older naming by the layer ``out_proj`` alone, so that adapters without it stay as they
 were, and finds alphas by names that do not fit the layers of text encoders: where alphas differ from layer to layer,
@@ -13,22 +13,44 @@ from collections.abc import Mapping
 import torch
 
 Tensors = dict[str, torch.Tensor]
-ATTENTION = re.compile(r"\.to_(q|k|v|out)_lora\.(up|down)\.")
-FACTOR = {"lora_A": "down", "lora_B": "up", "lora.down": "down", "lora.up": "up"}
+Factors = dict[str, tuple[torch.Tensor, torch.Tensor]]  # A and B by layer
+PLAIN = re.compile(r"\.(?:lora_([AB]|up|down)|(?:lora|lora_linear_layer)\.(up|down))\.weight$")
+OLDER = re.compile(r"\.to_(q|k|v|out)_lora\.(up|down)\.weight$")
 # Behind a layer's name, where its second factor is: of an alpha that is named by the first factor, by the layer.
 SECOND = (".lora.up.weight", ".lora_B.weight", ".lora_linear_layer.up.weight", ".lora_up.weight")
 
 
-def encoder_names(state: Mapping[str, torch.Tensor]) -> Tensors:
-    """The same tensors, those of text encoders all as ``<layer>.lora_linear_layer.<up or down>.weight``."""
-    named = {}
+def layer_of(key: str) -> tuple[str, int]:
+    """The layer that a factor is for, as its network names it, and which factor it is, 0 or 1.
+
+    Raises:
+      ValueError: No known name of a factor.
+    """
+    if older := OLDER.search(key):
+        encoder, letter = key.startswith("text_encoder"), older[1]
+        leaf = f"{letter}_proj" if encoder else "to_out.0" if letter == "out" else f"to_{letter}"
+        return f"{key[: older.start()]}.{leaf}".replace(".processor.", "."), int(older[2] == "up")
+    plain = PLAIN.search(key)
+    if plain is None:
+        raise ValueError(f"the tensor {key}, which is no factor of a layer")
+    return key[: plain.start()].replace(".processor.", "."), int((plain[1] or plain[2]) in ("B", "up"))
+
+
+def factors(state: Mapping[str, torch.Tensor]) -> Factors:
+    """Both factors of every layer.
+
+    Raises:
+      ValueError: One of them is missing, or stands there twice.
+    """
+    found: dict[str, dict[int, torch.Tensor]] = {}
     for key, value in state.items():
-        if key.startswith("text_encoder"):
-            key = ATTENTION.sub(r".\1_proj.lora_linear_layer.\2.", key)
-            for old, new in FACTOR.items():
-                key = key.replace(f".{old}.", f".lora_linear_layer.{new}.")
-        named[key] = value
-    return named
+        layer, place = layer_of(key)
+        if found.setdefault(layer, {}).setdefault(place, value) is not value:
+            raise ValueError(f"two tensors for one factor of {layer}")
+    for layer, both in found.items():
+        if len(both) < 2:
+            raise ValueError(f"one factor of {layer} without the other")
+    return {layer: (both[0], both[1]) for layer, both in found.items()}
 
 
 def scaled(state: Mapping[str, torch.Tensor], alphas: Mapping[str, float | torch.Tensor]) -> Tensors:

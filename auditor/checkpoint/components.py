@@ -15,6 +15,7 @@ from auditor.checkpoint.manifest import component_config, component_folder
 from auditor.checkpoint.safetensors_header import check_header
 from auditor.checkpoint.scan import Scan
 from auditor.checkpoint.single_component import load_component
+from auditor.checkpoint.single_file import PREFIXES, is_of
 from auditor.diffusion.precision import DTYPES
 from auditor.errors import CheckpointError
 
@@ -26,6 +27,7 @@ WIDE = ("UNet2DModel",)
 # Trained in bfloat16 with activations beyond what float16 holds; T5's are kept in bounds by transformers, which leaves
 # the layers that overflow in float32.
 OVERFLOWING = ("Gemma2Model",)
+WITHOUT_ADAPTERS = ("Gemma2Model", "T5EncoderModel")
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}  # names of dtypes in safetensors
 PIECE = 2**22  # values looked at together: a check takes no memory to speak of
 VARIANT = re.compile(r"\.(?!index)(\w+)(-\d+-of-\d+)?\.safetensors$")  # model.fp16-00001-of-00002.safetensors
@@ -80,16 +82,26 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             got = f"a file that {fault} the tensor {sorted(keys)[0]}{more}"
             raise CheckpointError(subject, got, f"exactly the tensors of its {kind} configuration", SAVE_AGAIN)
-    own_memory(network, stored_dtypes(folder) if single is None else set(STORED.values()))
+    if not awaits_adapter(scan, name, kind):
+        own_memory(network, stored_dtypes(folder) if single is None else set(STORED.values()))
     check_finite(network, subject)
     return network.to(device).eval().requires_grad_(False)
 
 
 def loading_dtype(scan: Scan, name: str, kind: str) -> torch.dtype:
-    """What a component is loaded in: as asked for; an autoencoder, and what an adapter will be fused into, float32."""
-    if name in AUTOENCODERS or kind in WIDE or scan.asked.adapter is not None:
+    """What a component is loaded in: as asked for; an autoencoder in float32, what awaits an adapter as stored."""
+    if name in AUTOENCODERS or kind in WIDE:
         return torch.float32
+    if awaits_adapter(scan, name, kind):
+        folder = component_folder(scan.path, name)
+        stored = component_dtypes(scan, name) if name in scan.held else stored_dtypes(folder)
+        return stored.pop() if len(stored) == 1 else torch.float32
     return narrowest(kind, DTYPES[scan.asked.dtype])
+
+
+def awaits_adapter(scan: Scan, name: str, kind: str) -> bool:
+    """Whether an adapter may be fused into a component, which is then settled (:mod:`auditor.checkpoint.adapter`)."""
+    return scan.asked.adapter is not None and name not in AUTOENCODERS and kind not in WITHOUT_ADAPTERS
 
 
 def narrowest(kind: str, dtype: torch.dtype) -> torch.dtype:
@@ -102,6 +114,14 @@ def stored_dtypes(folder: Path) -> set[torch.dtype]:
     files = [*folder.glob("*.safetensors")]
     names = {tensor.dtype for file in files for tensor in check_header(file)}
     return {STORED[name] for name in names & STORED.keys()} if files else set(STORED.values())
+
+
+def component_dtypes(scan: Scan, name: str) -> set[torch.dtype]:
+    """The floating dtypes of a component's tensors in the single file; float32 among them for float8."""
+    assert scan.weights is not None  # it holds the component
+    prefixes = PREFIXES[str(scan.model_index["_class_name"])][name]
+    names = {tensor.dtype for tensor in check_header(scan.weights) if is_of(tensor.name, prefixes)}
+    return {STORED.get(one, torch.float32) for one in names}
 
 
 def variant_of(folder: Path) -> str | None:

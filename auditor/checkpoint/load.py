@@ -136,9 +136,9 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> 
     trained = training(config, scan.asked.image_size)
     on_host = scan.asked.offload != "none" or scan.asked.adapter is not None  # until it is as it will be used
     parts = families[pipeline](scan, trained, "cpu" if on_host else device)
-    check_unchanged(scan)
     if scan.asked.adapter is not None:
         parts.notes.extend(fuse_adapter(scan, scan.asked.adapter, parts.network, parts.encoders))
+    check_unchanged(scan)
     if dtype != "float32":
         narrow(parts, dtype)
     parts = place(parts, device, scan.asked.offload)

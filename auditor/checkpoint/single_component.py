@@ -19,6 +19,7 @@ from auditor.checkpoint.single_file import ENCODERS, NETWORK, PREFIXES, is_of
 Tensors = dict[str, torch.Tensor]
 Found = dict[str, list[str]]  # missing_keys and unexpected_keys, as ``from_pretrained`` reports them
 SHARED, EMBEDDED = "shared.weight", "encoder.embed_tokens.weight"  # one tensor of T5 under two names
+PIECE = 2**20  # values tallied together
 PROJECTION = "text_projection.weight"
 
 
@@ -161,8 +162,9 @@ def tally(tensors: Iterable[torch.Tensor]) -> tuple[int, float, float]:
     """How many values there are, the sum of their magnitudes and of their squares: renaming and cutting change none."""
     count, magnitude, square = 0, 0.0, 0.0
     for tensor in tensors:
-        wide = tensor.detach().double()
-        count += wide.numel()
-        magnitude += wide.abs().sum().item()
-        square += wide.square().sum().item()
+        count += tensor.numel()
+        for piece in torch.split(tensor.detach().flatten(), PIECE):
+            wide = piece.double()
+            magnitude += wide.abs().sum().item()
+            square += wide.square().sum().item()
     return count, magnitude, square

@@ -155,8 +155,8 @@ def test_scaled_refuses_an_alpha_of_no_layer() -> None:
         scaled(state, {"unet.b.alpha": 1.0})
 
 
-def test_an_alpha_that_peft_would_ignore_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    """It only warns of alphas whose layer it does not find."""
+def test_metadata_that_the_tensors_do_not_bear_out_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    """peft only warns of alphas whose layer it does not find."""
     tensors = {}
     for layer, (first, second, _) in drawn(networks(opened(folders["sd"]))[-1], ("to_q",), 0).items():
         tensors |= {f"unet.{layer}.lora_A.weight": first[:1], f"unet.{layer}.lora_B.weight": second[:, :1]}
@@ -165,6 +165,11 @@ def test_an_alpha_that_peft_would_ignore_is_refused(folders: dict[str, Path], tm
     file = tmp_path / "own.safetensors"
     save_file(tensors, file, metadata={"lora_adapter_metadata": json.dumps(stated)})
     opened(folders["sd"], file)  # negative control
+    layer = next(iter(tensors)).rpartition(".lora_")[0]
+    fewer = {key: value for key, value in tensors.items() if not key.startswith(layer)}
+    save_file(fewer, file, metadata={"lora_adapter_metadata": json.dumps(stated)})
+    with pytest.raises(CheckpointError, match="which its metadata names"):
+        opened(folders["sd"], file)
     stated["unet.alpha_pattern"] = {"to_other": 7}
     save_file(tensors, file, metadata={"lora_adapter_metadata": json.dumps(stated)})
     with pytest.raises(CheckpointError, match="alpha_pattern"):
