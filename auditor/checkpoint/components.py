@@ -53,8 +53,9 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
     subject = f"{scan.path}: {name}"
     if scan.model_index.get(name) in (None, [None, None]):
         raise CheckpointError(subject, "no such component in model_index.json", f"a {kind}", SAVE_AGAIN)
-    folder, dtype = component_folder(scan.path, name), loading_dtype(scan, name, kind)
     single = scan.weights if name in scan.held else None
+    subject = f"{single or scan.path}: {name}"
+    folder, dtype = component_folder(scan.path, name), loading_dtype(scan, name, kind)
     refuse_stray_adapter(folder, subject)
     origin = importlib.import_module(library)
     origin.utils.logging.disable_progress_bar()
