@@ -1,6 +1,6 @@
-"""Low-rank adapters on a base: checked in their file's header, named by diffusers, and fused.
+"""Adapters on a base: checked in their file's header, named by diffusers, and fused.
 
-Hu et al. 2021 (arXiv 2106.09685): W becomes W + scale (alpha / r) B A. Fused, the network has the layers and parameter
+LoRA, DoRA, LoHa and LoKr (:mod:`auditor.checkpoint.adapter_updates`). Fused, the network has the layers and parameter
 names of its base, and everything above audits it as it would the base.
 """
 
@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
 
 from auditor.checkpoint.adapter_header import OTHER_KINDS, PEFT
-from auditor.checkpoint.adapter_names import Factors, Tensors, factors, scaled
+from auditor.checkpoint.adapter_layers import adaptable, present, updates_of
+from auditor.checkpoint.adapter_lycoris import is_lycoris, read_lycoris
+from auditor.checkpoint.adapter_names import Layers, by_layer, scaled
 from auditor.checkpoint.adapter_scale import refuse_lost, scales
+from auditor.checkpoint.adapter_updates import Update
 from auditor.checkpoint.components import check_finite, narrowest
 from auditor.checkpoint.scan import Scan
 from auditor.diffusion.precision import DTYPES, KEPT
@@ -46,29 +49,30 @@ def fuse_adapter(scan: Scan, file: Path, network: torch.nn.Module, encoders: dic
     subject, pipeline = f"checkpoint.adapter: {file}", str(scan.model_index["_class_name"])
     main = "transformer" if "transformer" in scan.model_index else "unet"
     try:
-        state, metadata = read_adapter(file, pipeline, main, network)
+        found, metadata = read_adapter(file, pipeline, main, {main: network} | encoders)
     except Exception as error:  # files are foreign: converters raise whatever they meet
         got = " ".join(str(error).split())[:300] or type(error).__name__
         raise CheckpointError(subject, got, f"adapters for a {pipeline}", OTHER_KINDS) from error
     parts, notes = {main: network} | encoders, []
-    foreign = [key for key in state if key.split(".", 1)[0] not in parts]
+    foreign = [layer for layer in found if layer.split(".", 1)[0] not in parts]
     if foreign:
-        expected = f"tensors of {', '.join(parts)}"
-        raise CheckpointError(subject, f"the tensor {foreign[0]}", expected, "Name the base that it was trained on.")
+        expected = f"layers of {', '.join(parts)}"
+        raise CheckpointError(subject, f"the layer {foreign[0]}", expected, "Name the base that it was trained on.")
     for name, part in parts.items():
-        own = {key: value for key, value in state.items() if key.startswith(f"{name}.")}
         settings = {key[len(name) + 1 :]: value for key, value in metadata.items() if key.startswith(f"{name}.")}
         try:
-            layers = layers_of(part, name, own)
+            layers = updates_of(part, name, found)
             weights = {layer: scan.asked.adapter_scale * one for layer, one in scales(layers, settings).items()}
             placed = {present(part, layer): layer for layer in layers}
             if layers:
                 refuse_lost(adaptable(part), placed, settings)
-        except ValueError as error:
-            raise CheckpointError(subject, error, f"adapters for layers of {name}", OTHER_KINDS) from error
-        dtype = narrowest(type(part).__name__, DTYPES[scan.asked.dtype])
-        for place, layer in placed.items():
-            fuse_layer(part.get_submodule(place), *layers[layer], weights[layer], dtype)
+            dtype = narrowest(type(part).__name__, DTYPES[scan.asked.dtype])
+            for place, layer in placed.items():
+                fuse_layer(part.get_submodule(place), layers[layer], weights[layer], dtype)
+        except (ValueError, RuntimeError) as error:  # the latter of factors that cannot be multiplied
+            raise CheckpointError(
+                subject, " ".join(str(error).split()), f"adapters for layers of {name}", OTHER_KINDS
+            ) from error
         settle(part, dtype, {f"{place}.weight" for place in placed})
         check_finite(part, subject)
         if layers:
@@ -76,15 +80,22 @@ def fuse_adapter(scan: Scan, file: Path, network: torch.nn.Module, encoders: dic
     return notes
 
 
-def read_adapter(file: Path, pipeline: str, main: str, network: Any) -> tuple[Tensors, dict[str, Any]]:
-    """Tensors under diffusers' names, with alphas in their factors, and the file's metadata, empty if it has none."""
+def read_adapter(
+    file: Path, pipeline: str, main: str, parts: Mapping[str, torch.nn.Module]
+) -> tuple[Layers, dict[str, Any]]:
+    """Tensors by component and layer, with alphas in their factors, and the file's metadata, empty if it has none."""
     import diffusers
 
-    tensors = load_file(file)
+    tensors, network = load_file(file), cast(Any, parts[main])
+    if is_lycoris(tensors):
+        return read_lycoris(tensors, parts, main, network.config), {}
     if all(key.startswith(PEFT) for key in tensors):
         config = json.loads((file.parent / "adapter_config.json").read_text())
         named = {key.replace(PEFT, f"{main}.", 1): value.float() for key, value in tensors.items()}
-        return named, {f"{main}.{key}": value for key, value in config.items()}
+        return by_layer(named), {f"{main}.{key}": value for key, value in config.items()}
+    unread = [key for key in tensors if key.endswith(".dora_scale")]
+    if unread:  # diffusers leaves them out with a mere warning
+        raise ValueError(f"{unread[0]}, which is read under flat names (lora_unet_...) alone")
     kind = getattr(diffusers, pipeline)
     if not hasattr(kind, "lora_state_dict"):
         raise ValueError(f"a {pipeline}, for which diffusers loads no adapters")
@@ -100,44 +111,12 @@ def read_adapter(file: Path, pipeline: str, main: str, network: Any) -> tuple[Te
     alphas = found[1] if len(found) == 3 else None
     if alphas and metadata:
         raise ValueError("alphas beside metadata, which states them too")
-    return scaled({key: value.float() for key, value in state.items()}, alphas or {}), metadata
+    return by_layer(scaled({key: value.float() for key, value in state.items()}, alphas or {})), metadata
 
 
-def layers_of(part: torch.nn.Module, name: str, own: Tensors) -> Factors:
-    """The factors by layer, without the component's name.
-
-    Raises:
-      ValueError: Layers that are not there, or of another shape.
-    """
-    layers = {layer.removeprefix(f"{name}."): both for layer, both in factors(own).items()}
-    known = adaptable(part)
-    lost = [layer for layer in layers if present(part, layer) not in known]
-    if lost:
-        found = len(layers) - len(lost)
-        raise ValueError(f"{lost[0]} is no layer of it: {found} of {len(layers)} adapters find their layers")
-    for layer, (first, second) in layers.items():
-        shape = known[present(part, layer)].weight.shape
-        if first.shape[1:] != shape[1:] or second.shape != (shape[0], len(first), *(1 for _ in shape[2:])):
-            got = f"{tuple(first.shape)} and {tuple(second.shape)}"
-            raise ValueError(f"{layer} of {tuple(shape)} with factors of {got}")
-    return layers
-
-
-def adaptable(part: torch.nn.Module) -> dict[str, Any]:
-    """The linear and convolutional layers of a network by name."""
-    kinds = torch.nn.Linear | torch.nn.Conv2d
-    return {name: module for name, module in part.named_modules() if isinstance(module, kinds)}
-
-
-def present(part: Any, layer: str) -> str:
-    """A layer's name in the network: transformers' CLIPTextModel has no ``text_model`` any more."""
-    return layer if hasattr(part, "text_model") else layer.removeprefix("text_model.")
-
-
-def fuse_layer(layer: Any, first: torch.Tensor, second: torch.Tensor, scale: float, dtype: torch.dtype) -> None:
-    """W + scale B A, summed in float32 and rounded once to ``dtype``, in place."""
-    update = (second.flatten(1) @ first.flatten(1)).reshape(layer.weight.shape) * scale
-    layer.weight.data = (layer.weight.data.float() + update).to(dtype)
+def fuse_layer(layer: Any, update: Update, scale: float, dtype: torch.dtype) -> None:
+    """The layer with its adapter, computed in float32 and rounded once to ``dtype``, in place."""
+    layer.weight.data = update.applied(layer.weight.data.float(), scale).to(dtype)
 
 
 def settle(part: torch.nn.Module, dtype: torch.dtype, done: Collection[str]) -> None:

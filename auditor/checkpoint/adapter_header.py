@@ -1,4 +1,4 @@
-"""Whether a file holds low-rank adapters and nothing else, from its header alone."""
+"""Whether a file holds adapters of a known kind and nothing else, from its header alone."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from auditor.checkpoint.manifest import check_json, read_object
 from auditor.checkpoint.safetensors_header import HeaderError, check_header
 from auditor.errors import CheckpointError, ConfigError, UnsafeArtifactError
 
-# As diffusers and peft, older diffusers, and kohya's trainers name the factors of a layer, and its alpha.
+# As diffusers and peft, older diffusers, kohya's trainers and LyCORIS name the factors of a layer, and its alpha.
 FACTOR = re.compile(
-    r"\.(lora_[AB]\.weight|(lora|lora_linear_layer|to_\w+_lora)\.(up|down)\.weight|lora_(up|down)\.weight|alpha)$"
+    r"\.(lora_[AB]\.weight|(lora|lora_linear_layer|to_\w+_lora)\.(up|down)\.weight|lora_(up|down)\.weight|alpha"
+    r"|lora_magnitude_vector(\.weight)?|dora_scale|hada_(w[12]_[ab]|t[12])|lokr_(w[12](_[ab])?|t2))$"
 )
-OTHER_KINDS = "Adapters of other kinds (DoRA, LoHa, LoKr) are not audited by this version: fuse them into the base."
+KINDS = ("LORA", "LOHA", "LOKR")  # as peft calls them; DoRA is LORA with use_dora
+OTHER_KINDS = "Other adapters than LoRA, DoRA, LoHa and LoKr are not audited by this version: fuse them into the base."
 PEFT = "base_model.model."  # before the names in what peft's own save_pretrained writes
 
 
@@ -24,13 +26,13 @@ def check_adapter(file: Path) -> list[Path]:
     Raises:
       ConfigError: No such file, another format, or peft is not installed.
       UnsafeArtifactError: The header disagrees with the file, or the configuration would fetch code.
-      CheckpointError: A tensor that is no factor of a low-rank adapter, or peft's configuration is missing or of
+      CheckpointError: A tensor that is no factor of an adapter, or peft's configuration is missing or of
         another kind.
     """
     subject = f"checkpoint.adapter: {file}"
     if file.suffix.lower() != ".safetensors" or not file.is_file():
         got = "another format" if file.is_file() else "no such file"
-        raise ConfigError(subject, got, "a .safetensors file with low-rank adapters", "Correct the path.")
+        raise ConfigError(subject, got, "a .safetensors file with adapters", "Correct the path.")
     if importlib.util.find_spec("peft") is None:
         raise ConfigError(subject, "no installed peft", "peft", "pip install 'diffusion-auditor[lora]'")
     try:
@@ -41,12 +43,12 @@ def check_adapter(file: Path) -> list[Path]:
     unknown = [name for name in names if not FACTOR.search(name)]
     if unknown or not names:
         got = f"the tensor {unknown[0]}" if unknown else "no tensors"
-        raise CheckpointError(subject, got, "factors of low-rank adapters (lora_A, lora_B, alpha)", OTHER_KINDS)
+        raise CheckpointError(subject, got, "factors of adapters (lora_A, hada_w1_a, lokr_w1, ...)", OTHER_KINDS)
     return [file, check_config(file)] if all(name.startswith(PEFT) for name in names) else [file]
 
 
 def check_config(file: Path) -> Path:
-    """adapter_config.json beside peft's adapter, if it is of plain low-rank adapters."""
+    """adapter_config.json beside peft's adapter, if it is of a known kind."""
     config = file.parent / "adapter_config.json"
     subject = f"checkpoint.adapter: {config}"
     if not config.is_file():
@@ -55,7 +57,7 @@ def check_config(file: Path) -> Path:
         )
     content = read_object(config, subject)
     check_json({key: value for key, value in content.items() if value is not None}, subject)
-    if content.get("peft_type") != "LORA" or content.get("use_dora"):
-        got = "use_dora" if content.get("use_dora") else repr(content.get("peft_type"))
-        raise CheckpointError(subject, got, "peft_type 'LORA' without use_dora", OTHER_KINDS)
+    if content.get("peft_type") not in KINDS:
+        got, expected = repr(content.get("peft_type")), f"a peft_type of {', '.join(KINDS)}"
+        raise CheckpointError(subject, got, expected, OTHER_KINDS)
     return config

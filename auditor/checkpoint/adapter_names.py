@@ -13,44 +13,46 @@ from collections.abc import Mapping
 import torch
 
 Tensors = dict[str, torch.Tensor]
-Factors = dict[str, tuple[torch.Tensor, torch.Tensor]]  # A and B by layer
+Layers = dict[str, dict[str, torch.Tensor]]  # tensors of each layer by their role there
 PLAIN = re.compile(r"\.(?:lora_([AB]|up|down)|(?:lora|lora_linear_layer)\.(up|down))\.weight$")
 OLDER = re.compile(r"\.to_(q|k|v|out)_lora\.(up|down)\.weight$")
+MAGNITUDE = re.compile(r"\.(?:lora_magnitude_vector(?:\.weight)?|dora_scale)$")
+FURTHER = re.compile(r"\.(hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2))$")
 # Behind a layer's name, where its second factor is: of an alpha that is named by the first factor, by the layer.
 SECOND = (".lora.up.weight", ".lora_B.weight", ".lora_linear_layer.up.weight", ".lora_up.weight")
 
 
-def layer_of(key: str) -> tuple[str, int]:
-    """The layer that a factor is for, as its network names it, and which factor it is, 0 or 1.
+def layer_of(key: str) -> tuple[str, str]:
+    """The layer that a tensor is for, as its network names it, and its role (``auditor.checkpoint.adapter_updates``).
 
     Raises:
-      ValueError: No known name of a factor.
+      ValueError: No known name.
     """
     if older := OLDER.search(key):
         encoder, letter = key.startswith("text_encoder"), older[1]
         leaf = f"{letter}_proj" if encoder else "to_out.0" if letter == "out" else f"to_{letter}"
-        return f"{key[: older.start()]}.{leaf}".replace(".processor.", "."), int(older[2] == "up")
-    plain = PLAIN.search(key)
-    if plain is None:
+        return f"{key[: older.start()]}.{leaf}".replace(".processor.", "."), "B" if older[2] == "up" else "A"
+    known = PLAIN.search(key) or MAGNITUDE.search(key) or FURTHER.search(key)
+    if known is None:
         raise ValueError(f"the tensor {key}, which is no factor of a layer")
-    return key[: plain.start()].replace(".processor.", "."), int((plain[1] or plain[2]) in ("B", "up"))
+    layer = key[: known.start()].replace(".processor.", ".")
+    if known.re is not PLAIN:
+        return layer, "magnitude" if known.re is MAGNITUDE else known[1]
+    return layer, "B" if (known[1] or known[2]) in ("B", "up") else "A"
 
 
-def factors(state: Mapping[str, torch.Tensor]) -> Factors:
-    """Both factors of every layer.
+def by_layer(state: Mapping[str, torch.Tensor]) -> Layers:
+    """Tensors by layer and role.
 
     Raises:
-      ValueError: One of them is missing, or stands there twice.
+      ValueError: Two for the same, or one of no known name.
     """
-    found: dict[str, dict[int, torch.Tensor]] = {}
+    found = Layers()
     for key, value in state.items():
-        layer, place = layer_of(key)
-        if found.setdefault(layer, {}).setdefault(place, value) is not value:
+        layer, role = layer_of(key)
+        if found.setdefault(layer, {}).setdefault(role, value) is not value:
             raise ValueError(f"two tensors for one factor of {layer}")
-    for layer, both in found.items():
-        if len(both) < 2:
-            raise ValueError(f"one factor of {layer} without the other")
-    return {layer: (both[0], both[1]) for layer, both in found.items()}
+    return found
 
 
 def scaled(state: Mapping[str, torch.Tensor], alphas: Mapping[str, float | torch.Tensor]) -> Tensors:

@@ -6,23 +6,24 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from auditor.checkpoint.adapter_names import Factors
+from auditor.checkpoint.adapter_updates import LowRank, Update
 
 DEFAULT = 8  # peft's rank and alpha where none is stated
 # What makes of the factors something else than a product that is added.
 OTHERS = (
     "alora_invocation_tokens", "arrow_config", "fan_in_fan_out", "layer_replication", "lora_bias", "modules_to_save",
-    "trainable_token_indices", "use_dora", "use_qalora",
+    "trainable_token_indices", "use_qalora",
 )  # fmt: skip
 PLAIN_STARTS = (None, True, False, "gaussian", "orthogonal", "eva")  # which leave the base as it was
 
 
-def scales(layers: Factors, stated: Mapping[str, Any]) -> dict[str, float]:
+def scales(layers: Mapping[str, Update], stated: Mapping[str, Any]) -> dict[str, float]:
     """Alpha over rank of every layer, or over its root where that is stated; 1 where nothing is.
 
     Args:
-      layers: The factors, by layer.
-      stated: peft's LoraConfig of this component; empty = the file has none, and its alphas are in the factors.
+      layers: The adapters, by layer.
+      stated: peft's LoraConfig, LoHaConfig or LoKrConfig of this component; empty = the file has none, and its alphas
+        are in the factors.
 
     Raises:
       ValueError: Ranks or alphas that fit no layer, another rank than stated, or settings of another kind of adapter.
@@ -40,13 +41,16 @@ def scales(layers: Factors, stated: Mapping[str, Any]) -> dict[str, float]:
         if idle:
             raise ValueError(f"the {name} {idle[0]} of no layer")
     found = {}
-    for layer, (first, _) in layers.items():
+    for layer, update in layers.items():
+        names = {"r": ranks, "lora_alpha" if isinstance(update, LowRank) else "alpha": alphas}
         rank, alpha = (
-            pattern.get(matching(pattern, layer), stated.get(name, DEFAULT))
-            for name, pattern in (("r", ranks), ("lora_alpha", alphas))
+            pattern[own] if (own := matching(pattern, layer)) else stated.get(name, DEFAULT)
+            for name, pattern in names.items()
         )
-        if rank != len(first):
-            raise ValueError(f"{layer} of rank {len(first)}, for which {rank} is stated")
+        if update.rank not in (rank, None):
+            raise ValueError(f"{layer} of rank {update.rank}, for which {rank} is stated")
+        if isinstance(update, LowRank) and (update.magnitude is not None) != bool(stated.get("use_dora")):
+            raise ValueError(f"{layer}: tensors and metadata do not agree whether these are adapters with use_dora")
         found[layer] = alpha / (math.sqrt(rank) if stated.get("use_rslora") else rank)
     return found
 

@@ -153,7 +153,8 @@ def test_every_naming_means_the_same_network(folders: dict[str, Path], tmp_path:
 
 UNET = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 FAULTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
-    "another kind": (lambda s: s.update({f"{UNET}.dora_scale": torch.ones(8)}), "dora_scale"),
+    "another kind": (lambda s: s.update({f"{UNET}.oft_R.weight": torch.ones(8)}), "oft_R"),
+    "magnitudes that diffusers leaves out": (lambda s: s.update({f"{UNET}.dora_scale": torch.ones(8)}), "dora_scale"),
     "a tensor of the base": (lambda s: s.update({"unet.conv_in.weight": torch.zeros(8, 4, 3, 3)}), "conv_in"),
     "an unknown layer": (
         lambda s: s.update({"unet.lost.lora_A.weight": torch.ones(2, 8), "unet.lost.lora_B.weight": torch.ones(8, 2)}),

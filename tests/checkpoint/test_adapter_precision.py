@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from auditor.checkpoint.adapter_scale import refuse_lost, scales
+from auditor.checkpoint.adapter_updates import LowRank
 from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
@@ -97,7 +98,7 @@ def test_adapters_on_a_single_file_are_those_on_its_folder(name: str, dtype: Pre
 
 
 def test_scales_are_those_that_peft_reads() -> None:
-    layers = {name: (torch.ones(4, 3), torch.ones(5, 4)) for name in ("a.to_q", "b.to_q")}
+    layers = {name: LowRank(torch.ones(4, 3), torch.ones(5, 4)) for name in ("a.to_q", "b.to_q")}
     stated = {"r": 4, "lora_alpha": 6}
     assert scales(layers, {}) == {"a.to_q": 1, "b.to_q": 1}
     assert scales(layers, stated | {"alpha_pattern": {"b.to_q": 2}}) == {"a.to_q": 1.5, "b.to_q": 0.5}
