@@ -56,8 +56,8 @@ noise and other captions meet the same plain ones again.
 
 So labels are dealt anew, {DEALS:,} times on the generations of each audit, among all pictures but the 40. On average
 over deals the wrong share must be at most 0.10, and X may exceed the 40 that are there in at most 5%. *As wrong as
-observed* is the share of deals whose list is as wrong as the audit's own: below 5%, pictures seen once would be favoured
-by more than chance.
+observed* is the share of deals whose list is as wrong as the audit's own: below 5%, pictures seen once would be
+favoured by more than chance.
 """
 
 
