@@ -19,6 +19,7 @@ from auditor.stages.comparison.attributes import attribute_distributions, unansw
 from auditor.stages.comparison.columns import answer_probes
 from auditor.stages.comparison.finetunes import moved_probes
 from auditor.stages.comparison.inputs import ComparedInputs, open_compared
+from auditor.stages.comparison.prompts import described, prompt_notes, prompted, prompting
 from auditor.stages.comparison.regimes import regimes_of_columns
 from auditor.stages.comparison.reproduce import embed_columns, reproduce_pairs
 from auditor.stages.comparison.restore import restore_images
@@ -30,7 +31,6 @@ from auditor.store.record import EncoderInfo
 from auditor.store.run_directory import RunDirectory, write_json
 
 NOT_TESTED = [
-    "Prompts: no text-conditional generation was made.",
     "Other numbers of steps, guidance scales and probes than those above.",
     "Membership: see `auditor run`. A checkpoint that generalises on every probe can still reveal who was trained on.",
 ]
@@ -61,6 +61,7 @@ def compare(config: ComparisonConfig, run_dir: Path | str, *, progress: Progress
     run = RunDirectory.open(Path(run_dir), asked, config.generation.salt or draw_salt())
     seed = root_seed(run.salt, value_digest(sorted(model.scan.digest for model in inputs.models)))
 
+    inputs = prompted(inputs, run, config, seed)
     answers = answer_probes(run, inputs, config, seed, show)
     embedded = embed_columns(run, inputs, answers, show)
     pairs = reproduce_pairs(run, inputs, answers, embedded, config, show)
@@ -86,13 +87,14 @@ def compare(config: ComparisonConfig, run_dir: Path | str, *, progress: Progress
         memorizer=found.agreements,
         regimes=found.verdicts,
         curve=config.curve,
-        moved=moved_probes(answers, embedded, found, config),
+        moved=moved_probes(answers, embedded, found, config, inputs.prompts),
         tasks=restore_images(run, inputs, found, config, seed, show),
         attributes=attributes,
         sheet_columns=[column.name for column in embedded.columns],
-        sheet=write_sheet(run.path, embedded.columns, config.sheet),
+        sheet=write_sheet(run.path, embedded.columns, config.sheet, inputs.prompts),
         notes=found.notes + unanswered(config, attributes),
-        not_tested=NOT_TESTED,
+        not_tested=prompt_notes(inputs) + NOT_TESTED,
+        prompts=prompting(config, inputs),
     )
     found.write_probes(run.path / "probes.parquet")
     write_json(run.path / "comparison.json", comparison.model_dump(mode="json"))
@@ -110,14 +112,19 @@ def comparison_specification(config: ComparisonConfig, inputs: ComparedInputs) -
         }
         for model in inputs.models
     ]  # fmt: skip
-    return asked | {
-        "tool": version("diffusion-auditor"),
-        "models": models,
-        "holdout": None if inputs.holdout is None else inputs.holdout.info.digest,
-        "split": config.data.split,
-        "resize": config.data.resize,
-        "encoders": [asdict(encoder.spec) for encoder in inputs.encoders],
-    }
+    prompts = {"prompts": described(config)} if config.prompts.given else {}
+    return (
+        asked
+        | prompts
+        | {
+            "tool": version("diffusion-auditor"),
+            "models": models,
+            "holdout": None if inputs.holdout is None else inputs.holdout.info.digest,
+            "split": config.data.split,
+            "resize": config.data.resize,
+            "encoders": [asdict(encoder.spec) for encoder in inputs.encoders],
+        }
+    )
 
 
 def read_compared(run_dir: Path | str) -> Comparison:

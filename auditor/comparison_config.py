@@ -43,7 +43,34 @@ class ComparedGeneration(Section):
     steps: Count = 50
     batch_size: Count = 64
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the networks; trajectories are float64 either way
+    guidance_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = (
+        None  # of checkpoints of classes or text
+    )
     salt: str | None = None  # pin the probes; None = drawn secretly and recorded afterwards
+
+    @property
+    def guidance_scales(self) -> list[float]:
+        """The scale of classifier-free guidance; none = the plain conditional networks."""
+        return [] if self.guidance_scale is None else [self.guidance_scale]
+
+
+class ComparedPrompts(Section):
+    """What text-to-image checkpoints are asked for: all of them the same, under several noises each."""
+
+    source: Literal["empty", "captions"] = "empty"  # captions of all image sets, drawn without regard to which
+    file: Path | None = None  # these prompts instead, one a line
+    seeds: Annotated[int, Field(ge=2)] = 4  # probes per prompt: noise is told from prompt within these
+
+    @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return self.file is not None or self.source == "captions"
+
+    @model_validator(mode="after")
+    def _check(self) -> ComparedPrompts:
+        if self.file and self.source == "captions":
+            raise ValueError("file and source are both given; remove one of them")
+        return self
 
 
 class TasksConfig(Section):
@@ -68,6 +95,7 @@ class ComparisonConfig(Section):
     models: Annotated[list[ModelConfig], Field(min_length=1)]
     data: ComparedData = ComparedData()
     generation: ComparedGeneration = ComparedGeneration()
+    prompts: ComparedPrompts = ComparedPrompts()
     encoders: Annotated[list[EncoderConfig], Field(min_length=1)] = [EncoderConfig(name="pixel")]
     level: Share = 0.95  # of every interval
     curve: Literal["size", "step"] | None = None  # what the models are ordered along
@@ -93,7 +121,19 @@ class ComparisonConfig(Section):
                 raise ValueError("a sampler or encoder is listed twice")
         if self.attributes.prompts and not any(encoder.name == "clip" for encoder in self.encoders):
             raise ValueError("attributes.prompts need a clip encoder")
+        if self.prompts.given:
+            self._check_prompts()
         return self
+
+    def _check_prompts(self) -> None:
+        """Raise ValueError for prompts that there are too few probes or no captions for, or that decide the result."""
+        if self.attributes.captions or self.attributes.prompts:
+            raise ValueError("under prompts, attributes are what was asked for; leave one of them out")
+        if self.generation.probes < self.prompts.seeds:
+            raise ValueError(f"{self.generation.probes} probes for {self.prompts.seeds} seeds per prompt; take more")
+        sets = [self.data.holdout, *(model.train for model in self.models)]
+        if self.prompts.source == "captions" and not any(sets):
+            raise ValueError('prompts.source = "captions" without image sets; give training or held-out images')
 
     def _check_model(self, model: ModelConfig, name: str, names: list[str]) -> None:
         """Raise ValueError if what is stated of one model contradicts itself, or lacks what is asked."""
@@ -171,4 +211,5 @@ def resolve_comparison(config: ComparisonConfig, base: Path) -> ComparisonConfig
         encoder.model_copy(update={"weights": placed(encoder.weights), "model": local_dir(encoder.model, base)})
         for encoder in config.encoders
     ]
-    return config.model_copy(update={"models": models, "data": data, "encoders": encoders})
+    prompts = config.prompts.model_copy(update={"file": placed(config.prompts.file)})
+    return config.model_copy(update={"models": models, "data": data, "encoders": encoders, "prompts": prompts})

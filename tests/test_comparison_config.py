@@ -14,6 +14,7 @@ from auditor.comparison_config import (
     AttributesConfig,
     ComparedData,
     ComparedGeneration,
+    ComparedPrompts,
     ComparisonConfig,
     ModelConfig,
     TasksConfig,
@@ -109,7 +110,9 @@ def test_the_template_states_every_default():
     assert stated == validate_comparison({"models": [{"checkpoint": "checkpoint"}]}, "least")
     uncommented = re.sub(r"^# (?=\w+ = )", "", written, flags=re.MULTILINE)
     keys = set(re.findall(r"^(\w+) = ", uncommented, re.MULTILINE))
-    sections = (ComparisonConfig, ModelConfig, ComparedData, ComparedGeneration, TasksConfig, AttributesConfig)
+    sections = (
+        ComparisonConfig, ModelConfig, ComparedData, ComparedGeneration, ComparedPrompts, TasksConfig, AttributesConfig,
+    )  # fmt: skip
     named = {name for section in sections for name in section.model_fields}
     assert named - keys == {"models", "data", "generation", "encoders", "tasks", "attributes"}
     assert keys - named == set()

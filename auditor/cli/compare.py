@@ -49,6 +49,10 @@ from auditor.errors import ConfigError
     type=click.Choice(["size", "step"]),
     help="Draw figures along training-set size, or along the steps of one training.",
 )
+@click.option("--prompts", type=click.Path(path_type=Path), help="Text-to-image: ask for these, one a line.")
+@click.option("--captions", is_flag=True, help="Text-to-image: ask for captions of all image sets, drawn blind.")
+@click.option("--seeds", type=click.IntRange(2), help="Probes per prompt [default: 4].")
+@click.option("--guidance-scale", type=float, help="Classifier-free guidance [default: none].")
 @click.option("--salt", help="Pin the probe noise (for tests and demos; the record says so).")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where results go [default: runs/<name>].")
 def compare(targets: tuple[Path, ...], run_dir: Path | None, **options: Any) -> None:
@@ -106,10 +110,16 @@ def sections(given: dict[str, Any], here: Path) -> dict[str, Any]:
     data: dict[str, Any] = {name: given[name] for name in ("split", "resize", "id_column") if name in given}
     if "holdout" in given:
         data["holdout"] = str(here / given["holdout"])
-    asked: dict[str, Any] = {name: given[name] for name in ("probes", "steps", "batch_size", "salt") if name in given}
+    plain = ("probes", "steps", "batch_size", "guidance_scale", "salt")
+    asked: dict[str, Any] = {name: given[name] for name in plain if name in given}
     if "samplers" in given:
         asked["samplers"] = list(given["samplers"])
-    whole: dict[str, Any] = {"data": data, "generation": asked}
+    prompts: dict[str, Any] = {"seeds": given["seeds"]} if "seeds" in given else {}
+    if "captions" in given:
+        prompts["source"] = "captions"
+    if "prompts" in given:
+        prompts["file"] = str(here / given["prompts"])
+    whole: dict[str, Any] = {"data": data, "generation": asked, "prompts": prompts}
     if "encoders" in given:
         whole["encoders"] = [encoder_section(text, here) for text in given["encoders"]]
     if "curve" in given:

@@ -22,6 +22,9 @@ HISTOGRAM_BINS = 60
 HISTOGRAM_SHIFTS = 64  # mismatched pairs in the histogram: 64 per probe
 NOTHING_EXCEEDS = 1.0  # the threshold where none could be calibrated
 
+MATCHED, MISMATCHED = "mean similarity on the same noise", "mean similarity on different noise"
+PUBLISHED, RP, IDENTIFIED = "RP score at 0.6", "RP score, calibrated", "answers identified"
+
 Embeddings = NDArray[np.float32]
 
 
@@ -67,15 +70,13 @@ def reproducibility(
         )
     a, b = pairs.centred(left, "left"), pairs.centred(right, "right")
     plain = np.einsum("gd,gd->g", left.astype(np.float64), right.astype(np.float64))
-    published = share("RP score at 0.6", int((plain > RP_PUBLISHED).sum()), len(plain), level, method=_PUBLISHED)
-    scores = _centred_scores(a, b, level) if len(a) >= LEAST_PROBES else _too_few(len(a))
+    published = share(PUBLISHED, int((plain > RP_PUBLISHED).sum()), len(plain), level, method=_UNCALIBRATED)
+    scores = _centred_scores(a, b, level) if len(a) >= LEAST_PROBES else too_few(len(a), "probes", LEAST_PROBES)
     fixed = {"encoder": encoder, "left": names[0], "right": names[1], "data": data, "probes": len(a)}
     return Reproducibility.model_validate({**fixed, "rp_published": published, **scores})
 
 
-_PUBLISHED = "uncalibrated threshold; Clopper-Pearson"
-_MATCHED, _MISMATCHED = "mean similarity on the same noise", "mean similarity on different noise"
-_RP, _IDENTIFIED = "RP score, calibrated", "answers identified"
+_UNCALIBRATED = "uncalibrated threshold; Clopper-Pearson"
 
 
 def _centred_scores(left: pairs.Rows, right: pairs.Rows, level: float) -> dict[str, object]:
@@ -86,30 +87,33 @@ def _centred_scores(left: pairs.Rows, right: pairs.Rows, level: float) -> dict[s
     jackknife = pairs.mismatched_pseudovalues(left, right)
     found = int(pairs.identified(left, right).sum())
     return {
-        "matched": _mean(_MATCHED, own, level, "t interval over probes"),
-        "mismatched": _mean(_MISMATCHED, jackknife, level, "all pairs; t interval over the probes' jackknife values"),
-        "rp": share(_RP, hits, reported, level, method="threshold from the other half; Clopper-Pearson"),
+        "matched": mean_similarity(MATCHED, own, level, "t interval over probes"),
+        "mismatched": mean_similarity(
+            MISMATCHED, jackknife, level, "all pairs; t interval over the probes' jackknife values"
+        ),
+        "rp": share(RP, hits, reported, level, method="threshold from the other half; Clopper-Pearson"),
         "threshold": threshold,
         "mismatched_above": pairs.share_above(left[REPORTED], right[REPORTED], threshold),
         "identified": share(
-            _IDENTIFIED, found, len(own), level, method=f"most similar of {len(own):,}; Clopper-Pearson"
+            IDENTIFIED, found, len(own), level, method=f"most similar of {len(own):,}; Clopper-Pearson"
         ),
-        "similarity": _histogram(own, pairs.shifted_similarity(left, right, HISTOGRAM_SHIFTS)),
+        "similarity": histogram(own, pairs.shifted_similarity(left, right, HISTOGRAM_SHIFTS)),
     }
 
 
-def _too_few(probes: int) -> dict[str, object]:
-    reason = f"{probes} probes are too few: {LEAST_PROBES} are needed"
-    names = {"matched": _MATCHED, "mismatched": _MISMATCHED, "rp": _RP, "identified": _IDENTIFIED}
+def too_few(found: int, of: str, needed: int) -> dict[str, object]:
+    """Every field that rests on centred similarity, unscored."""
+    reason = f"{found} {of} are too few: {needed} are needed"
+    names = {"matched": MATCHED, "mismatched": MISMATCHED, "rp": RP, "identified": IDENTIFIED}
     return {
-        **{field: unscored(name, reason, n=probes) for field, name in names.items()},
+        **{field: unscored(name, reason, n=found) for field, name in names.items()},
         "threshold": NOTHING_EXCEEDS,
         "mismatched_above": 0.0,
         "similarity": Curve(x=[], series={"same noise": [], "different noise": []}),
     }
 
 
-def _mean(name: str, values: NDArray[np.float64], level: float, method: str) -> Estimate:
+def mean_similarity(name: str, values: NDArray[np.float64], level: float, method: str) -> Estimate:
     """Mean of independent values in [-1, 1] with Student's interval, cut to [-1, 1]."""
     n, mean = len(values), float(np.clip(values.mean(), -1.0, 1.0))
     width = float(student_t.isf((1 - level) / 2, n - 1) * values.std(ddof=1)) / math.sqrt(n)
@@ -125,7 +129,7 @@ def _mean(name: str, values: NDArray[np.float64], level: float, method: str) -> 
     )
 
 
-def _histogram(same: NDArray[np.float64], different: NDArray[np.float64]) -> Curve:
+def histogram(same: NDArray[np.float64], different: NDArray[np.float64]) -> Curve:
     """Shares per bin of [-1, 1]; x are the bins' centres. Rounding may leave a cosine of 1 beyond the last edge."""
     edges = np.linspace(-1.0, 1.0, HISTOGRAM_BINS + 1)
     series = {}

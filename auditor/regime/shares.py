@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from auditor.stats.intervals import clopper_pearson
 from auditor.store.parts import Estimate
 
@@ -25,6 +28,34 @@ def share(
         level=level,
         method=method,
         n=int(trials),
+        unit=unit,
+    )
+
+
+def share_by_prompt(
+    name: str, shares: Sequence[float], level: float, *, unit: str = "share of probes", method: str = ""
+) -> Estimate:
+    """Mean over prompts of the share of each prompt's probes; unscored where there is no prompt.
+
+    Answers to one prompt stand or fall together, so that prompts are the trials. Shares vary less than the yes or no of
+    a trial with the same mean does, so that Clopper-Pearson over prompts, whole ones taken outwards, is wide enough.
+
+    Args:
+      shares: Each in [0, 1], one a prompt.
+      method: What stands before the name of the interval.
+    """
+    trials = len(shares)
+    if trials == 0:
+        return unscored(name, "no prompt with two finite generations", n=0, unit=unit)
+    total = math.fsum(shares)
+    return Estimate(
+        name=name,
+        value=total / trials,
+        lower=clopper_pearson(math.floor(total + 1e-9), trials, level).lower,
+        upper=clopper_pearson(math.ceil(total - 1e-9), trials, level).upper,
+        level=level,
+        method=f"{method}Clopper-Pearson over prompts",
+        n=trials,
         unit=unit,
     )
 

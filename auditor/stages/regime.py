@@ -131,7 +131,8 @@ def answer_with_memorizers(
     show: Progress,
 ) -> Answers:
     """The checkpoint's generations, and those of both memorizers on the first probes."""
-    model = Compared(NAME, ModelConfig(checkpoint=config.network.path), inputs.scan, inputs.checkpoint, inputs.train)
+    own_config, plain = ModelConfig(checkpoint=config.network.path), inputs.checkpoint
+    model = Compared(NAME, own_config, inputs.scan, plain, plain, inputs.train)
     compared = ComparedInputs([model], holdout, inputs.encoders, inputs.device)
     maker = ColumnMaker(run, compared, "float32", seed, show)
     own = MadeColumn(NAME, model, "checkpoint", config.generation, made.generations, made.key)

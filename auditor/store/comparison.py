@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from auditor.store.parts import Curve, Estimate, Part
+from auditor.store.prompting import Prompting
 from auditor.store.record import Checkpoint, EncoderInfo, ImageSet
 from auditor.store.regime import MemorizerAgreement, RegimeVerdict
 
@@ -61,6 +62,7 @@ class Reproducibility(Part):
     mismatched_above: float  # share of the reported probes' mismatched pairs that exceed it
     identified: Estimate  # share of probes whose answer on the right is the most similar of all answers to the left's
     similarity: Curve  # histogram of centred similarity: "same noise", "different noise"
+    prompts: int | None = None  # with two answers or more; then centres and different noise are those of one prompt
 
 
 class Moved(Part):
@@ -73,7 +75,7 @@ class Moved(Part):
     onto: Estimate  # share that lands on the fine-tuning's images after it, but not before
     off: Estimate  # the reverse
     stayed: float  # share on such an image both times
-    p_value: float  # one-sided sign test over probes that changed: no more moved on than off
+    p_value: float  # one-sided sign test over probes, or prompts, that changed: no more moved on than off
     examples: list[int]  # probes that moved on, nearest first
 
 
@@ -118,6 +120,7 @@ class SheetRow(Part):
 
     probe: int
     images: list[str | None]  # relative paths of PNG files in the run directory
+    prompt: str | None = None  # that the probe asked for
 
 
 class Comparison(Part):
@@ -148,5 +151,6 @@ class Comparison(Part):
     attributes: list[AttributeDistribution]
     sheet_columns: list[str]  # column names, in the order of every row's images
     sheet: list[SheetRow]
+    prompts: Prompting | None = None  # that every checkpoint was asked for
     notes: list[str]  # about these inputs
     not_tested: list[str]

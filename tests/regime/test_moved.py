@@ -71,3 +71,22 @@ def test_other_probes_are_refused() -> None:
     few, many = landing(np.zeros(2, np.int64), np.ones(2, bool)), landing(np.zeros(3, np.int64), np.ones(3, bool))
     with pytest.raises(DataError, match="one row per probe"):
         compare(few, many)
+
+
+def test_prompts_are_counted_once_each() -> None:
+    """Ten prompts of four probes: two move on with all, one with one and off with two; the rest stay off."""
+    prompt, training = np.arange(40) % 10, np.array([True, False])
+    before, after = np.ones(40, int), np.ones(40, int)
+    after[prompt < 2] = 0
+    third = np.flatnonzero(prompt == 2)
+    before[third[:2]], after[third[2]] = 0, 0
+
+    def by_prompt(asked: np.ndarray | None) -> Moved:
+        sides = landing(before, np.ones(40, bool)), landing(after, np.ones(40, bool))
+        return moved(*sides, training, np.arange(40), encoder="pixel", names=("a", "b"), prompt=asked)
+
+    found = by_prompt(prompt)
+    assert found.onto.value == pytest.approx(9 / 40) and found.onto.n == 10
+    assert (found.onto.lower, found.onto.upper) == (clopper_pearson(2, 10).lower, clopper_pearson(3, 10).upper)
+    assert found.p_value == pytest.approx(binomtest(2, 3, 0.5, alternative="greater").pvalue)
+    assert by_prompt(None).p_value < 0.05 < found.p_value  # eleven probes of three prompts

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auditor.report.comparison import charts, effects, inputs, measured, tables
+from auditor.report.comparison import charts, effects, inputs, measured, story, tables
 from auditor.report.comparison.blocks import Block, Charts, Items, Section, Sheet, Terms, Text, folded
 from auditor.report.comparison.curve import curve_sentence, places, series
 from auditor.report.comparison.glossary import CURVE_TERMS, TERMS
-from auditor.store.comparison import Comparison
+from auditor.store.comparison import Comparison, SheetRow
 from auditor.store.wording import count
 
 MAX_PICTURES = 720
@@ -43,6 +43,8 @@ def _introduction(comparison: Comparison) -> Iterator[Block]:
         "of them started a probe from the same noise, so where two answers differ, the noise is not why. "
         f"Verdicts rest on the encoder {comparison.decisive}."
     )
+    if comparison.prompts:
+        yield Text(story.prompts_sentence(comparison.prompts))
     yield Terms(TERMS)
     if comparison.regimes:
         yield folded(tables.regimes(comparison))
@@ -62,7 +64,11 @@ def _sheet(comparison: Comparison) -> Iterator[Block]:
         "Each row is one probe: every picture in it began as the same noise. Each column is one checkpoint or "
         f"memorizer. A row of one and the same picture is what reproducibility looks like.{left_out}"
     )
-    yield Sheet(comparison.sheet_columns, [(f"probe {row.probe:,}", row.images) for row in shown])
+    yield Sheet(comparison.sheet_columns, [(_row_name(row), row.images) for row in shown])
+
+
+def _row_name(row: SheetRow) -> str:
+    return f"probe {row.probe:,}" if row.prompt is None else f"probe {row.probe:,}: {row.prompt}"
 
 
 def _curve(comparison: Comparison) -> Iterator[Block]:

@@ -10,9 +10,10 @@ from auditor.report.comparison.blocks import Figure
 from auditor.report.story import estimate_text
 from auditor.store.comparison import AttributeDistribution, Column, ComparedModel, Comparison, Moved, TaskResult
 from auditor.store.parts import Estimate, Part
+from auditor.store.prompting import Prompting
 from auditor.store.record import ImageSet
 from auditor.store.regime import MemorizerAgreement, Regime, RegimeVerdict
-from auditor.store.wording import decimal, missing, percent
+from auditor.store.wording import count, decimal, missing, percent
 
 VERBS: dict[Regime, tuple[str, str]] = {
     "memorization": ("memorises", "memorise"),
@@ -119,6 +120,21 @@ def encoders(comparison: Comparison, used: Sequence[str]) -> list[str]:
     """Encoders in use, the decisive one first."""
     names = dict.fromkeys(used)
     return sorted(names, key=lambda name: name != comparison.decisive)
+
+
+def prompts_sentence(asked: Prompting) -> str:
+    """What the checkpoints were asked for."""
+    origin = "from a list"
+    if asked.source == "captions":
+        origin = (
+            f"captions drawn without regard to which set they are from, {asked.from_training:,} of training and "
+            f"{asked.from_holdout:,} of held-out images"
+        )
+    return (
+        f"All were asked for the same {count(asked.prompts, 'prompt')} ({origin}), each from {asked.seeds:.3g} noises. "
+        "Two answers to one prompt are alike because of the prompt, so only answers to the same prompt are compared, "
+        "and what these have in common is taken off: “different noise” is different noise under the same prompt."
+    )
 
 
 def matrix_sentence(comparison: Comparison) -> str:

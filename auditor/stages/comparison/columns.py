@@ -41,6 +41,7 @@ class MadeColumn:
     def describe(self) -> Column:
         """The record's entry."""
         per_sample = SAMPLERS[self.config.sampler].evaluations(self.config.steps)
+        each = self.model.asked.evaluations([]) if self.kind == "checkpoint" else 1
         return Column(
             name=self.name,
             model=self.model.name,
@@ -48,7 +49,7 @@ class MadeColumn:
             sampler=self.config.sampler,
             steps=self.config.steps,
             generations=len(self.generations.probe),
-            denoiser_evaluations=self.config.probes * per_sample,
+            denoiser_evaluations=self.config.probes * per_sample * each,
         )
 
 
@@ -68,7 +69,8 @@ def answer_probes(
     """Generations of every checkpoint under every sampler, and of its memorizers.
 
     A memorizer walks its checkpoint's own noise schedule with the same sampler. Checkpoints of one schedule and one
-    training set share it, and checkpoints of one schedule and sets of one size share the held-out control.
+    training set share it, and checkpoints of one schedule and sets of one size share the held-out control. Under
+    prompts there are none: the closed form does not read.
     """
     maker = ColumnMaker(run, inputs, config.generation.dtype, seed, show)
     answers = []
@@ -79,7 +81,7 @@ def answer_probes(
             made = maker.checkpoint(model, asked, f"{model.name}{suffix}")
             memorizer = control = None
             chosen: list[str] = []
-            if model.train is not None:
+            if model.train is not None and inputs.prompts is None:
                 memorizer = maker.memorizer(model, model.train, list(model.train.digests), asked, suffix)
                 chosen = control_ids(model.train, inputs.holdout, seed)
             if chosen and inputs.holdout is not None:
@@ -92,8 +94,9 @@ def generation_config(config: ComparisonConfig, sampler: SamplerName) -> Generat
     """What every column of one sampler is asked for."""
     asked = config.generation
     return GenerationConfig(
-        probes=asked.probes, sampler=sampler, steps=asked.steps, batch_size=asked.batch_size, salt=asked.salt
-    )
+        probes=asked.probes, sampler=sampler, steps=asked.steps, batch_size=asked.batch_size, salt=asked.salt,
+        guidance_scale=asked.guidance_scale,
+    )  # fmt: skip
 
 
 def control_ids(train: Images, holdout: Images | None, seed: str) -> list[str]:
@@ -125,8 +128,10 @@ class ColumnMaker:
 
     def checkpoint(self, model: Compared, asked: GenerationConfig, name: str) -> MadeColumn:
         """The checkpoint's own answers."""
-        key = {"checkpoint": model.scan.digest, "dtype": self.dtype}
-        return self._make(model, "checkpoint", model.checkpoint.denoiser, asked, name, key)
+        key: dict[str, Any] = {"checkpoint": model.scan.digest, "dtype": self.dtype}
+        if self.inputs.prompts is not None:
+            key["prompts"] = value_digest(list(self.inputs.prompts.texts))
+        return self._make(model, "checkpoint", model.asked.denoiser, asked, name, key)
 
     def memorizer(
         self, model: Compared, images: Images, ids: Sequence[str], asked: GenerationConfig, suffix: str
@@ -152,7 +157,7 @@ class ColumnMaker:
             self.run,
             stage,
             whole,
-            model.checkpoint,
+            model.asked,
             denoiser,
             asked,
             self.seed,

@@ -13,11 +13,16 @@ from auditor.stages.comparison.columns import Answers, MadeColumn
 from auditor.stages.comparison.landings import Landed, has_row
 from auditor.stages.comparison.regimes import Regimes
 from auditor.stages.comparison.reproduce import EmbeddedColumns
+from auditor.stages.prompt_list import Prompts
 from auditor.store.comparison import Moved
 
 
 def moved_probes(
-    answers: Sequence[Answers], embedded: EmbeddedColumns, found: Regimes, config: ComparisonConfig
+    answers: Sequence[Answers],
+    embedded: EmbeddedColumns,
+    found: Regimes,
+    config: ComparisonConfig,
+    asked: Prompts | None,
 ) -> list[Moved]:
     """For every model that names its base, under every encoder and sampler: which probes moved onto its images."""
     columns = [answer.checkpoint for answer in answers]
@@ -25,7 +30,7 @@ def moved_probes(
     for landed in found.landed:
         base = base_of(landed.column, columns)
         if base is not None:
-            results.append(moved_between(landed, base, embedded, config.level))
+            results.append(moved_between(landed, base, embedded, config.level, asked))
     return results
 
 
@@ -36,7 +41,9 @@ def base_of(tuned: MadeColumn, columns: Sequence[MadeColumn]) -> MadeColumn | No
     return next(same, None) if named is not None else None
 
 
-def moved_between(tuned: Landed, base: MadeColumn, embedded: EmbeddedColumns, level: float) -> Moved:
+def moved_between(
+    tuned: Landed, base: MadeColumn, embedded: EmbeddedColumns, level: float, asked: Prompts | None
+) -> Moved:
     """One base and one fine-tune on the probes that both answered."""
     probes, rows, base_rows = np.intersect1d(tuned.probes, base.generations.probe, return_indices=True)
     vectors = embedded.of(tuned.encoder, base)[base_rows]
@@ -46,4 +53,5 @@ def moved_between(tuned: Landed, base: MadeColumn, embedded: EmbeddedColumns, le
     )
     training = has_row(tuned.group[: tuned.real.pool.training], int(tuned.group.max()) + 1)
     names = (base.name, tuned.column.name)
-    return moved(before, after, training, probes, encoder=tuned.encoder, names=names, level=level)
+    prompt = None if asked is None else asked.of_probes(probes)
+    return moved(before, after, training, probes, encoder=tuned.encoder, names=names, level=level, prompt=prompt)

@@ -19,6 +19,7 @@ from auditor.encoders.base import Encoder
 from auditor.encoders.build import build_encoder
 from auditor.errors import ConfigError
 from auditor.stages.inputs import Images, open_images, refuse_overlap
+from auditor.stages.prompt_list import Prompts, listed
 from auditor.stages.suitability import try_network
 from auditor.store.comparison import ComparedModel, DataRelation
 from auditor.store.digest import value_digest
@@ -34,6 +35,7 @@ class Compared:
     config: ModelConfig
     scan: Scan
     checkpoint: LoadedCheckpoint
+    asked: LoadedCheckpoint  # what answers the probes: bound to the prompts, under guidance
     train: Images | None
 
     def describe(self) -> ComparedModel:
@@ -57,6 +59,7 @@ class ComparedInputs:
     holdout: Images | None
     encoders: list[Encoder]
     device: str
+    prompts: Prompts | None = None  # that probes ask for, in turn
 
     def model(self, name: str) -> Compared:
         """The checkpoint of that name."""
@@ -88,6 +91,7 @@ def open_compared(config: ComparisonConfig) -> ComparedInputs:
     refuse_unfit_tasks(config, loaded[0].denoiser.sample_shape)
     for checkpoint in loaded:
         refuse_steps(checkpoint, config.generation.steps)
+        refuse_unfit_prompts(checkpoint, config)
         try_network(checkpoint, device)
     channels, height, width = loaded[0].codec.pixel_shape
     geometry = Geometry(channels, height, width, resize=config.data.resize)
@@ -100,13 +104,14 @@ def open_compared(config: ComparisonConfig) -> ComparedInputs:
     for images in training:
         if images is not None and holdout is not None:
             refuse_overlap(images, holdout)
-    models = [Compared(*parts) for parts in zip(names, config.models, scans, loaded, training, strict=True)]
+    asked = [one if config.prompts.given else one.at_scales(config.generation.guidance_scales) for one in loaded]
+    models = [Compared(*parts) for parts in zip(names, config.models, scans, loaded, asked, training, strict=True)]
     return ComparedInputs(models, holdout, encoders, device)
 
 
 def paths_of(config: ComparisonConfig) -> list[Path]:
     """Every image set, list of ids and checkpoint that the configuration names."""
-    named = [config.data.holdout, config.data.holdout_ids]
+    named = [config.data.holdout, config.data.holdout_ids, config.prompts.file]
     for model in config.models:
         named += [model.checkpoint, model.train, model.ids]
     return [path for path in named if path is not None]
@@ -139,6 +144,14 @@ def refuse_steps(checkpoint: LoadedCheckpoint, steps: int) -> None:
         expected = f"at most {len(schedule)}, the training times of {checkpoint.info.path}"
         raise ConfigError("generation.steps", steps, expected, "Take fewer steps.")
     read_ladder(checkpoint.denoiser, schedule.ladder(steps))
+
+
+def refuse_unfit_prompts(checkpoint: LoadedCheckpoint, config: ComparisonConfig) -> None:
+    """Raise ConfigError for prompts or guidance that a checkpoint does not take, or a file without prompts."""
+    bound = checkpoint.with_prompts([""]) if config.prompts.given else checkpoint
+    bound.at_scales(config.generation.guidance_scales)
+    if config.prompts.file:
+        listed(config.prompts.file)
 
 
 def refuse_unfit_tasks(config: ComparisonConfig, shape: tuple[int, int, int]) -> None:

@@ -40,7 +40,7 @@ class Landed:
     group: NDArray[np.int64]  # [N] duplicate group of each real image
     probes: NDArray[np.int64]  # [G] that the checkpoint and its memorizers all answered
     landing: Landing
-    memorizer: NDArray[np.int64]  # [G] item that the memorizer reaches
+    memorizer: NDArray[np.int64] | None  # [G] item that the memorizer reaches; None where there is none
 
 
 class Judge:
@@ -62,10 +62,8 @@ class Judge:
         decision: Callable[[], Decided],
         significance: float,
     ) -> None:
-        assert answer.memorizer is not None
         self.run, self.answer, self.embedded, self.real = run, answer, embedded, real
         self.name, self.config, self.seed, self.significance = name, config, seed, significance
-        self.memorizer = answer.memorizer
         columns = [c for c in (answer.checkpoint, answer.memorizer, answer.control) if c is not None]
         self.probes = functools.reduce(np.intersect1d, [column.generations.probe for column in columns])
         self.key = {
@@ -103,11 +101,11 @@ class Judge:
             found = {
                 "group": group, "item": landing.item, "on_item": landing.on_item, "similarity": landing.similarity,
                 "row": landing.row, "to_training": nearest_similarity(own, real.training_vectors),
-                "memorizer": item_of(self.vectors(self.memorizer), real.training_vectors, group[: real.pool.training]),
-                "memorizer_row": item_of(
-                    self.vectors(self.memorizer), real.training_vectors, np.arange(real.pool.training)
-                ),
             }  # fmt: skip
+            if self.answer.memorizer is not None:
+                reached = self.vectors(self.answer.memorizer)
+                row = item_of(reached, real.training_vectors, np.arange(real.pool.training))
+                found |= {"memorizer": group[row], "memorizer_row": row}
             if self.answer.control is not None:
                 found |= self._control(group, own)
             if real.holdout is not None:
@@ -142,11 +140,11 @@ class Judge:
         landing = Landing(found["item"], found["on_item"], found["similarity"], found["row"])
         return Landed(
             self.answer.checkpoint, self.name, self.real, np.asarray(found["group"]), self.probes, landing,
-            found["memorizer"],
+            found.get("memorizer"),
         )  # fmt: skip
 
     def agreement(self) -> MemorizerAgreement:
-        """The column against its memorizer, as the record holds it."""
+        """The column against its memorizer, as the record holds it; there must be one."""
         found, level, n = self.arrays(), self.config.level, self.real.pool.training
         group, copies = np.asarray(found["group"]), self.copies()
         items = int(group.max()) + 1
@@ -190,7 +188,7 @@ def has_row(groups: NDArray[np.int64], items: int) -> NDArray[np.bool_]:
 
 def probe_table(landed: Landed) -> pa.Table:
     """One row per probe of a column."""
-    landing, n = landed.landing, landed.real.pool.training
+    landing, n, memorizer = landed.landing, landed.real.pool.training, landed.memorizer
     ids = np.array(landed.real.pool.ids, dtype=object)
     training_row = {int(item): row for row, item in reversed(list(enumerate(landed.group[:n])))}
     return pa.table(
@@ -202,7 +200,13 @@ def probe_table(landed: Landed) -> pa.Table:
             "nearest_is_training": landing.row < n,
             "similarity": landing.similarity,
             "lands": landing.on_item,
-            "memorizer_reaches": [ids[training_row[int(item)]] for item in landed.memorizer],
-            "agrees": landing.on_item & (landing.item == landed.memorizer),
+            "memorizer_reaches": pa.array(
+                [None] * len(landed.probes) if memorizer is None else [ids[training_row[int(i)]] for i in memorizer],
+                pa.string(),
+            ),
+            "agrees": pa.array(
+                [None] * len(landed.probes) if memorizer is None else landing.on_item & (landing.item == memorizer),
+                pa.bool_(),
+            ),
         }
     )

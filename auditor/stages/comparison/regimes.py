@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,9 +24,11 @@ from auditor.stages.comparison.real_images import real_images
 from auditor.stages.comparison.reproduce import EmbeddedColumns
 from auditor.stages.embed import named
 from auditor.store.comparison import Reproducibility
+from auditor.store.parts import Estimate
 from auditor.store.record import Check
 from auditor.store.regime import MemorizerAgreement, RegimeVerdict
 from auditor.store.run_directory import RunDirectory
+from auditor.store.wording import count, percent
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Regimes:
     verdicts: list[RegimeVerdict] = field(default_factory=list)
     landed: list[Landed] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    copies: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # by encoder and column; under prompts
 
     def write_probes(self, file: Path) -> None:
         """One row per column, encoder and probe: where it landed, where the memorizer did; readable with any tool."""
@@ -68,18 +72,21 @@ def regimes_of_columns(
         for model in inputs.models
         if model.train is not None
     }
-    allowed = significance(sum(answer.memorizer is not None for answer in answers))
+    allowed = significance(sum(answer.checkpoint.model.train is not None for answer in answers))
     with show.stage("regimes", len(encoders) * len(answers), "column") as meter:
         for name, encoder in encoders.items():
             for answer in answers:
-                if answer.memorizer is not None:
+                if answer.checkpoint.model.train is not None:
                     real = pools[name, answer.checkpoint.model.name]
                     decision = functools.partial(
                         decide_copies, real, answer.checkpoint, embedded.of(name, answer.checkpoint), (name, encoder),
                         level=config.level, significance=allowed, split=config.data.split, seed=seed,
                     )  # fmt: skip
                     judge = Judge(run, answer, embedded, name, real, config, seed, decision, allowed)
-                    found.agreements.append(judge.agreement())
+                    if answer.memorizer is not None:
+                        found.agreements.append(judge.agreement())
+                    else:
+                        found.copies[name, answer.checkpoint.name] = judge.copies()
                     found.landed.append(judge.landed())
                     found.notes += judge.notes()
                 meter(1)
@@ -87,7 +94,7 @@ def regimes_of_columns(
     found.verdicts = [
         verdict_on(answer, name, found, origins, pairs, answers) for name in encoders for answer in answers
     ]
-    found.decisive = decisive(found.agreements, list(encoders))
+    found.decisive = decisive(found, list(encoders))
     found.notes += [origin.statement for origin in origins.values()]
     found.notes = list(dict.fromkeys(found.notes))
     return found
@@ -105,15 +112,18 @@ def verdict_on(
     column, train = answer.checkpoint, answer.checkpoint.model.train
     if train is None:
         return without_training(column.name, encoder)
+    if answer.memorizer is None:
+        return under_prompts(column.name, encoder, found.copies[encoder, column.name])
     agreement = next(one for one in found.agreements if (one.column, one.encoder) == (column.name, encoder))
     verdict = regime_verdict(agreement, partners_of(column, encoder, answers, pairs))
     origin = origins.get(train.info.digest)
     return verdict if origin is None or origin.status != "failed" else withheld(verdict, origin)
 
 
-def decisive(agreements: Sequence[MemorizerAgreement], encoders: Sequence[str]) -> str:
+def decisive(found: Regimes, encoders: Sequence[str]) -> str:
     """The encoder that resolves for most columns; the first of equals."""
-    resolving = [agreement.encoder for agreement in agreements if agreement.resolving]
+    resolving = [agreement.encoder for agreement in found.agreements if agreement.resolving]
+    resolving += [encoder for (encoder, _), copies in found.copies.items() if copies["resolving"]]
     return max(encoders, key=resolving.count)
 
 
@@ -130,6 +140,29 @@ def partners_of(
         and column.name in (pair.left, pair.right)
         and {pair.left, pair.right} <= checkpoints
     ]
+
+
+def under_prompts(column: str, encoder: str, copies: Mapping[str, Any]) -> RegimeVerdict:
+    """No regime, but how many training images come back, where it could be told."""
+    name, bound = "lands where the memorizer does", Estimate.model_validate(copies["lower_bound"])
+    reasons = ["Under prompts there is no memorizer to compare with: the closed form does not read."]
+    if not copies["resolving"]:
+        reasons.append("This encoder does not tell copies from look-alikes on these images.")
+    elif bound.value:
+        images, level = count(int(bound.value), "distinct training image"), percent(bound.level or 0.95)
+        reasons.insert(
+            0, f"Under these prompts at least {images} {'comes' if bound.value == 1 else 'come'} back ({level})."
+        )
+    elif bound.value is not None:
+        reasons.append("No training image is shown to come back.")
+    return RegimeVerdict(
+        column=column,
+        encoder=encoder,
+        regime="cannot conclude",
+        reasons=reasons,
+        remedies=["For the regime compare without prompts; for copies by prompt audit the checkpoint (auditor run)."],
+        memorised=unscored(name, "there is no memorizer under prompts"),
+    )
 
 
 def without_training(column: str, encoder: str) -> RegimeVerdict:

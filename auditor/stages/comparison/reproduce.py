@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from auditor.comparison_config import ComparisonConfig
 from auditor.progress import Progress
+from auditor.regime.prompted import prompted_reproducibility
 from auditor.regime.reproducibility import reproducibility
 from auditor.stages.comparison.columns import Answers, MadeColumn
 from auditor.stages.comparison.inputs import ComparedInputs, relation
@@ -32,11 +33,11 @@ class EmbeddedColumns:
         """One column's vectors in probe order; probes without a finite image are left out."""
         return self.vectors[encoder, value_digest(column.key)]
 
-    def common(self, encoder: str, left: MadeColumn, right: MadeColumn) -> tuple[Vectors, Vectors]:
-        """Both columns' vectors on the probes that both answered."""
+    def common(self, encoder: str, left: MadeColumn, right: MadeColumn) -> tuple[NDArray[np.int64], Vectors, Vectors]:
+        """The probes that both columns answered, and their vectors on these."""
         ours, theirs = left.generations.probe, right.generations.probe
-        _, rows, others = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
-        return self.of(encoder, left)[rows], self.of(encoder, right)[others]
+        probes, rows, others = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
+        return probes, self.of(encoder, left)[rows], self.of(encoder, right)[others]
 
 
 def embed_columns(
@@ -87,11 +88,15 @@ def reproduce_pairs(
                 }  # fmt: skip
 
                 def compute(name: str = name, left: MadeColumn = left, right: MadeColumn = right) -> dict[str, Any]:
-                    vectors: tuple[NDArray[np.float32], NDArray[np.float32]] = embedded.common(name, left, right)
-                    return reproducibility(
-                        *vectors, encoder=name, names=(left.name, right.name),
-                        data=relation(left.model.train, right.model.train), level=config.level,
-                    ).model_dump(mode="json")  # fmt: skip
+                    probes, ours, theirs = embedded.common(name, left, right)
+                    asked: dict[str, Any] = {
+                        "encoder": name, "names": (left.name, right.name), "level": config.level,
+                        "data": relation(left.model.train, right.model.train),
+                    }  # fmt: skip
+                    if inputs.prompts is None:
+                        return reproducibility(ours, theirs, **asked).model_dump(mode="json")
+                    places = inputs.prompts.of_probes(probes)
+                    return prompted_reproducibility(ours, theirs, places, **asked).model_dump(mode="json")
 
                 stage = f"pairs/{name}/{value_digest(key)[:16]}"
                 found.append(Reproducibility.model_validate(run.value(stage, key, compute)))

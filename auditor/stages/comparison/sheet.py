@@ -9,10 +9,11 @@ import numpy as np
 
 from auditor.stages.comparison.columns import MadeColumn
 from auditor.stages.pictures import save_png
+from auditor.stages.prompt_list import Prompts
 from auditor.store.comparison import SheetRow
 
 
-def write_sheet(run: Path, columns: Sequence[MadeColumn], rows: int) -> list[SheetRow]:
+def write_sheet(run: Path, columns: Sequence[MadeColumn], rows: int, asked: Prompts | None) -> list[SheetRow]:
     """The first so many probes, each column's image as a PNG file below ``pictures/sheet``.
 
     The first ones rather than chosen ones: probes are exchangeable, and nothing was looked at to pick them.
@@ -27,5 +28,6 @@ def write_sheet(run: Path, columns: Sequence[MadeColumn], rows: int) -> list[She
             if probe in known:
                 save_png(run / path, np.asarray(column.generations.pixels(known[probe])))
             images.append(path if probe in known else None)
-        sheet.append(SheetRow(probe=probe, images=images))
+        prompt = None if asked is None else asked.texts[asked.of_probe(probe)]
+        sheet.append(SheetRow(probe=probe, images=images, prompt=prompt))
     return sheet
