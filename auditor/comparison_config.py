@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from auditor.config import Count, EncoderConfig, Section, Share, below, config_error, local_dir, read_raw
+from auditor.config import Count, EncoderConfig, Offload, Section, Share, below, config_error, local_dir, read_raw
 from auditor.errors import ConfigError
 
 SamplerName = Literal["ddim", "dpmpp_2m", "heun"]
@@ -19,6 +19,7 @@ class ModelConfig(Section):
     checkpoint: Path
     name: str | None = None  # None = the folder's name, or the adapter's
     allow_pickle: bool = False
+    config: Path | None = None  # of a single .safetensors file: the folder that describes it
     adapter: Path | None = None  # low-rank adapters to fuse into it, one .safetensors file
     adapter_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     train: Path | None = None  # its training images; without them there is no memorizer and no regime
@@ -42,6 +43,7 @@ class ComparedGeneration(Section):
     samplers: Annotated[list[SamplerName], Field(min_length=1)] = ["ddim"]
     steps: Count = 50
     batch_size: Count = 64
+    image_size: Count | None = None  # pixels a side, of text-to-image checkpoints; None = what each states
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the networks; trajectories are float64 either way
     guidance_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = (
         None  # of checkpoints of classes or text
@@ -104,6 +106,7 @@ class ComparisonConfig(Section):
     tasks: TasksConfig = TasksConfig()
     attributes: AttributesConfig = AttributesConfig()
     threads: Count | None = None  # CPU threads; does not affect what is asked for
+    offload: Offload = "none"  # keep on the host what a GPU is not using; does not affect it either
 
     @model_validator(mode="after")
     def _check(self) -> ComparisonConfig:
@@ -160,8 +163,10 @@ class ComparisonConfig(Section):
 
 
 def folder_name(path: Path) -> str:
-    """A checkpoint folder's telling name."""
+    """A checkpoint's telling name: its folder's, or its file's."""
     absolute = path.absolute()
+    if absolute.suffix == ".safetensors":
+        return absolute.stem
     return absolute.parent.name if absolute.name == "checkpoint" else absolute.name
 
 
@@ -200,7 +205,7 @@ def resolve_comparison(config: ComparisonConfig, base: Path) -> ComparisonConfig
 
     models = [
         model.model_copy(
-            update={name: placed(getattr(model, name)) for name in ("checkpoint", "adapter", "train", "ids")}
+            update={name: placed(getattr(model, name)) for name in ("checkpoint", "config", "adapter", "train", "ids")}
         )
         for model in config.models
     ]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from auditor.cli.main import main
 from auditor.comparing import compare, read_compared
@@ -20,6 +21,7 @@ from auditor.stages.comparison.prompts import draw_captions
 from auditor.stages.generate import sample_part
 from auditor.store.comparison import Comparison
 from tests.micro import write_checkpoint, write_micro_inputs
+from tests.single_files import save_single_file
 from tests.text_pipelines import save_sd
 
 TEXTS = ("a red square", "two cats", "the sea", "a ball")
@@ -167,6 +169,42 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     assert main(arguments) == 0
     found = read_compared(tmp_path / "run")
     assert found.prompts is not None and (found.prompts.prompts, found.prompts.seeds) == (4, 8.0)
+
+
+def test_a_single_file_beside_the_folder_that_it_was_made_of(folder: Path, tmp_path: Path) -> None:
+    """Under --config; the same network in float16, whose autoencoder is the same space up to rounding."""
+    file, description = save_single_file(folder / "ours", tmp_path)
+    halves = {name: value.half() for name, value in load_file(file).items()}
+    save_file(halves, tmp_path / "halves.safetensors")
+    arguments = ["compare", str(folder / "ours"), str(file), str(tmp_path / "halves.safetensors"),
+                 "--config", str(description), "--prompts", str(folder / "prompts.txt"), "--offload", "parts",
+                 "--probes", "32", "--steps", "2", "--run-dir", str(tmp_path / "run")]  # fmt: skip
+    assert main(arguments) == 0
+    found = read_compared(tmp_path / "run")
+    assert [model.name for model in found.models] == ["ours", file.stem, "halves"]
+    pictures = [[(tmp_path / "run" / str(name)).read_bytes() for name in row.images] for row in found.sheet]
+    assert all(first == second for first, second, _ in pictures)
+    assert any(first != third for first, _, third in pictures)
+
+
+def test_another_autoencoder_is_another_space(folder: Path, tmp_path: Path) -> None:
+    """Also one that differs in one tensor alone, and inside files whose names say nothing."""
+    file, description = save_single_file(folder / "ours", tmp_path)
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.startswith("first_stage_model") and name.endswith("conv_in.weight"))
+    save_file({**tensors, name: 1.02 * tensors[name]}, tmp_path / "moved.safetensors")
+    models = [{"checkpoint": str(one), "config": str(description)} for one in (file, tmp_path / "moved.safetensors")]
+    with pytest.raises(ConfigError, match="different autoencoders"):
+        open_compared(asked(folder, models=models))
+
+
+@pytest.mark.parametrize("side", [8, 24])
+def test_checkpoints_are_compared_at_the_size_asked_for(folder: Path, side: int) -> None:
+    generation = {"probes": 8, "steps": 2, "image_size": side}
+    shapes = [
+        model.checkpoint.codec.pixel_shape for model in open_compared(asked(folder, generation=generation)).models
+    ]
+    assert shapes == [(3, side, side)] * 2
 
 
 @pytest.mark.slow

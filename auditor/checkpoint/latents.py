@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Shape = tuple[int, int, int]
 # Decoded or encoded at once: 4 images of 256 pixels a side, 1 of 512. Stable Diffusion's decoder takes 1 GB for them.
 PIXELS = 2**18
+ROUNDED, NEAR_ZERO = 2.0**-8, 1e-6  # bfloat16 keeps 8 bits; float16 more, but for values near 0
 
 
 class LatentCodec(Protocol):
@@ -124,6 +125,25 @@ class VqAutoencoder:
     def to_pixels(self, x0: torch.Tensor) -> NDArray[np.uint8]:
         latents = x0.to(self.device, torch.float32) / self.network.config.scaling_factor
         return quantise(in_pieces(lambda given: self.network.decode(given).sample, latents, self) / 2 + 0.5)
+
+
+def same_space(left: LatentCodec, right: LatentCodec) -> bool:
+    """Whether two codecs mean the same pixels by the same point of model space, up to half-precision rounding.
+
+    Autoencoders are told apart by their weights and scaling, not by their files: one is published in several
+    precisions, and inside single files.
+    """
+    ours, theirs = getattr(left, "network", None), getattr(right, "network", None)
+    if ours is None or theirs is None:
+        return ours is theirs
+    scales = [(type(one).__name__, float(one.config.scaling_factor), shift(one)) for one in (ours, theirs)]
+    own, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
+    if scales[0] != scales[1] or own.keys() != other.keys():
+        return False
+    return all(
+        mine.shape == other[name].shape and torch.allclose(mine, other[name], rtol=ROUNDED, atol=NEAR_ZERO)
+        for name, mine in own.items()
+    )
 
 
 def shift(network: Any) -> float:

@@ -53,6 +53,11 @@ from auditor.errors import ConfigError
 @click.option("--captions", is_flag=True, help="Text-to-image: ask for captions of all image sets, drawn blind.")
 @click.option("--seeds", type=click.IntRange(2), help="Probes per prompt [default: 4].")
 @click.option("--guidance-scale", type=float, help="Classifier-free guidance [default: none].")
+@click.option("--config", "description", type=click.Path(path_type=Path), help="Folder that describes single files.")
+@click.option("--image-size", type=click.IntRange(1), help="Text-to-image: pixels a side [default: as stated].")
+@click.option(
+    "--offload", type=click.Choice(["none", "parts", "blocks"]), help="Keep on the host what a GPU is not using."
+)
 @click.option("--salt", help="Pin the probe noise (for tests and demos; the record says so).")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where results go [default: runs/<name>].")
 def compare(targets: tuple[Path, ...], run_dir: Path | None, **options: Any) -> None:
@@ -84,7 +89,11 @@ def comparison(targets: tuple[Path, ...], options: dict[str, Any]) -> Comparison
     if len(train) not in (0, 1, len(targets)):
         got = f"{len(train)} training sets for {len(targets)} checkpoints"
         raise ConfigError("--train", got, "one for all, or one for each", "Repeat --train, or write a compare.toml.")
-    models: list[dict[str, object]] = [{"checkpoint": str(target)} for target in targets]
+    description = given.pop("description", None)
+    models: list[dict[str, object]] = [
+        {"checkpoint": str(target), **({"config": str(description)} if description and target.is_file() else {})}
+        for target in targets
+    ]
     for model, images in zip(models, train if len(train) == len(targets) else [*train] * len(targets), strict=False):
         model["train"] = str(images)
     raw = {"models": models, **sections(given, Path())}
@@ -93,8 +102,8 @@ def comparison(targets: tuple[Path, ...], options: dict[str, Any]) -> Comparison
 
 def from_file(targets: tuple[Path, ...], given: dict[str, Any]) -> ComparisonConfig:
     """A compare.toml with options over it."""
-    if len(targets) > 1 or "train" in given:
-        got = "a compare.toml with more targets or --train"
+    if len(targets) > 1 or "train" in given or "description" in given:
+        got = "a compare.toml with more targets, --train or --config"
         raise ConfigError("options", got, "the file alone", "State checkpoints and training sets in the file.")
     raw = read_raw(targets[0])
     for name, value in sections(given, Path.cwd()).items():
@@ -110,7 +119,7 @@ def sections(given: dict[str, Any], here: Path) -> dict[str, Any]:
     data: dict[str, Any] = {name: given[name] for name in ("split", "resize", "id_column") if name in given}
     if "holdout" in given:
         data["holdout"] = str(here / given["holdout"])
-    plain = ("probes", "steps", "batch_size", "guidance_scale", "salt")
+    plain = ("probes", "steps", "batch_size", "guidance_scale", "image_size", "salt")
     asked: dict[str, Any] = {name: given[name] for name in plain if name in given}
     if "samplers" in given:
         asked["samplers"] = list(given["samplers"])
@@ -122,9 +131,7 @@ def sections(given: dict[str, Any], here: Path) -> dict[str, Any]:
     whole: dict[str, Any] = {"data": data, "generation": asked, "prompts": prompts}
     if "encoders" in given:
         whole["encoders"] = [encoder_section(text, here) for text in given["encoders"]]
-    if "curve" in given:
-        whole["curve"] = given["curve"]
-    return whole
+    return whole | {name: given[name] for name in ("curve", "offload") if name in given}
 
 
 def default_directory(targets: tuple[Path, ...]) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from auditor.checkpoint.asked import Asked
+from auditor.checkpoint.latents import same_space
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import Scan, scan
 from auditor.comparison_config import ComparisonConfig, ModelConfig
@@ -22,7 +23,6 @@ from auditor.stages.inputs import Images, open_images, refuse_overlap
 from auditor.stages.prompt_list import Prompts, listed
 from auditor.stages.suitability import try_network
 from auditor.store.comparison import ComparedModel, DataRelation
-from auditor.store.digest import value_digest
 
 MEASUREMENT_OF = {"inpaint": "inpaint, right half", "superresolve": "super-resolution, factor 4"}
 
@@ -82,12 +82,12 @@ def open_compared(config: ComparisonConfig) -> ComparedInputs:
         if not path.exists():
             raise ConfigError("comparison", path, "a file or folder that exists", "Correct the path.")
     scans = [
-        scan(model.checkpoint, allow_pickle=model.allow_pickle, asked=Asked(model.adapter, model.adapter_scale))
+        scan(model.checkpoint, allow_pickle=model.allow_pickle, asked=asked_for(model, config))
         for model in config.models
     ]
     loaded = [load(scanned, device=device, dtype=config.generation.dtype) for scanned in scans]
     names = config.names()
-    refuse_incomparable(names, scans, loaded)
+    refuse_incomparable(names, loaded)
     refuse_unfit_tasks(config, loaded[0].denoiser.sample_shape)
     for checkpoint in loaded:
         refuse_steps(checkpoint, config.generation.steps)
@@ -109,11 +109,18 @@ def open_compared(config: ComparisonConfig) -> ComparedInputs:
     return ComparedInputs(models, holdout, encoders, device)
 
 
+def asked_for(model: ModelConfig, config: ComparisonConfig) -> Asked:
+    """What one of the checkpoints is opened with; the dtype is asked of the loader alone, since keys have it apart."""
+    side = config.generation.image_size
+    size = None if side is None else (side, side)
+    return Asked(model.adapter, model.adapter_scale, size, model.config, offload=config.offload)
+
+
 def paths_of(config: ComparisonConfig) -> list[Path]:
     """Every image set, list of ids and checkpoint that the configuration names."""
     named = [config.data.holdout, config.data.holdout_ids, config.prompts.file]
     for model in config.models:
-        named += [model.checkpoint, model.train, model.ids]
+        named += [model.checkpoint, model.config, model.train, model.ids]
     return [path for path in named if path is not None]
 
 
@@ -175,7 +182,7 @@ def measurement_of(problem: str, shape: tuple[int, int, int]) -> Measurement:
     return MEASUREMENTS[MEASUREMENT_OF[problem]](*shape[1:])
 
 
-def refuse_incomparable(names: Sequence[str], scans: Sequence[Scan], loaded: Sequence[LoadedCheckpoint]) -> None:
+def refuse_incomparable(names: Sequence[str], loaded: Sequence[LoadedCheckpoint]) -> None:
     """Checkpoints answer the same probe only where they start from the same noise and are asked the same.
 
     Prediction type, noise schedule and architecture may differ: a start state is the probe's noise at the schedule's
@@ -186,25 +193,18 @@ def refuse_incomparable(names: Sequence[str], scans: Sequence[Scan], loaded: Seq
       ConfigError: Another shape, another autoencoder, or other class labels than the first checkpoint's.
     """
     first, whose = loaded[0], names[0]
-    for name, scanned, other in zip(names[1:], scans[1:], loaded[1:], strict=True):
+    for name, other in zip(names[1:], loaded[1:], strict=True):
         subject = f"models {whose} and {name}"
         shapes = first.denoiser.sample_shape, other.denoiser.sample_shape
         if shapes[0] != shapes[1] or first.codec.pixel_shape != other.codec.pixel_shape:
             got = " and ".join("x".join(map(str, shape)) for shape in shapes)
             raise ConfigError(subject, got, "one shape in model space", "Noise of two shapes is not the same noise.")
-        if autoencoder(scans[0]) != autoencoder(scanned):
+        if not same_space(first.codec, other.codec):
             remedy = "Noise in two latent spaces is not the same noise; compare checkpoints of one autoencoder."
             raise ConfigError(subject, "different autoencoders", "one model space", remedy)
         if first.num_classes != other.num_classes:
             got = f"{first.num_classes or 'no'} and {other.num_classes or 'no'} class labels"
             raise ConfigError(subject, got, "the same classes, or none", "Compare checkpoints that are asked the same.")
-
-
-def autoencoder(scanned: Scan) -> str | None:
-    """Digest of a checkpoint's autoencoder, None in pixel space."""
-    parts = ("vae/", "vqvae/")
-    found = sorted((file.path, file.sha256) for file in scanned.files if file.path.startswith(parts))
-    return value_digest(found) if found else None
 
 
 def relation(left: Images | None, right: Images | None) -> DataRelation:
