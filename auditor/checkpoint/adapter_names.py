@@ -16,8 +16,8 @@ Tensors = dict[str, torch.Tensor]
 Layers = dict[str, dict[str, torch.Tensor]]  # tensors of each layer by their role there
 PLAIN = re.compile(r"\.(?:lora_([AB]|up|down)|(?:lora|lora_linear_layer)\.(up|down))\.weight$")
 OLDER = re.compile(r"\.to_(q|k|v|out)_lora\.(up|down)\.weight$")
-MAGNITUDE = re.compile(r"\.(?:lora_magnitude_vector(?:\.weight)?|dora_scale)$")
-FURTHER = re.compile(r"\.(hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2))$")
+MAGNITUDE = re.compile(r"\.lora_magnitude_vector(?:\.weight)?$")
+FURTHER = re.compile(r"\.(dora_scale|hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2))$")
 # Behind a layer's name, where its second factor is: of an alpha that is named by the first factor, by the layer.
 SECOND = (".lora.up.weight", ".lora_B.weight", ".lora_linear_layer.up.weight", ".lora_up.weight")
 

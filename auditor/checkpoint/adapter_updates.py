@@ -2,7 +2,8 @@
 
 kind        weight becomes, with s = scale
 low rank    W + s B A                                  (Hu et al. 2021, arXiv 2106.09685)
-DoRA        m (W + s B A) / |W + s B A|, per output    (Liu et al. 2024, arXiv 2402.09353, equation 5)
+DoRA        m (W + s B A) / |W + s B A|, per output    (Liu et al. 2024, arXiv 2402.09353, equation 5; or per input,
+                                                        as OneTrainer and LyCORIS may be asked for)
 LoHa        W + s (A1 B1) * (A2 B2), elementwise       (Hyeon-Woo et al. 2021, arXiv 2108.06098; as LyCORIS names it)
 LoKr        W + s kron(W1, W2), either a product       (Edalati et al. 2022, arXiv 2212.10650; as LyCORIS names it)
 
@@ -18,7 +19,8 @@ from typing import Protocol
 
 import torch
 
-Roles = Mapping[str, torch.Tensor]  # of one layer's tensors; "A" and "B" are low-rank factors, others as LyCORIS names
+# Of one layer's tensors; "A" and "B" are low-rank factors, "magnitude" is peft's, others as LyCORIS names them.
+Roles = Mapping[str, torch.Tensor]
 HADAMARD, HADAMARD_CORES = {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}, {"hada_t1", "hada_t2"}
 LEFT = ({"lokr_w1"}, {"lokr_w1_a", "lokr_w1_b"})
 RIGHT = ({"lokr_w2"}, {"lokr_w2_a", "lokr_w2_b"}, {"lokr_w2_a", "lokr_w2_b", "lokr_t2"})
@@ -41,11 +43,12 @@ class Update(Protocol):
 
 @dataclass(frozen=True)
 class LowRank:
-    """The sum, or with a magnitude per output DoRA's."""
+    """The sum, or with a magnitude per output or input DoRA's."""
 
     first: torch.Tensor  # A, Float32[r in ...]
     second: torch.Tensor  # B, Float32[out r ...]
-    magnitude: torch.Tensor | None = None
+    magnitude: torch.Tensor | None = None  # Float32 of as many values as the weight has along ``axis``
+    axis: int = 0  # 0 = per output, 1 = per input
 
     @property
     def rank(self) -> int:
@@ -58,11 +61,12 @@ class LowRank:
         whole = weight + (self.second.flatten(1) @ self.first.flatten(1)).reshape(shape) * scale
         if self.magnitude is None:
             return whole
-        if self.magnitude.numel() != shape[0] or self.magnitude.shape[:1] not in ((shape[0],), (1,)):
-            raise ValueError(f"{tuple(shape)} with magnitudes of {tuple(self.magnitude.shape)}, one an output expected")
-        per_output = (-1, *(1 for _ in shape[1:]))
-        length: torch.Tensor = torch.linalg.vector_norm(whole.flatten(1), dim=1).reshape(per_output)
-        return self.magnitude.reshape(per_output) / length * whole
+        if self.magnitude.numel() != shape[self.axis]:
+            one = "input" if self.axis else "output"
+            raise ValueError(f"{tuple(shape)} with magnitudes of {tuple(self.magnitude.shape)}, one an {one} expected")
+        along = [-1 if place == self.axis else 1 for place in range(len(shape))]
+        length: torch.Tensor = torch.linalg.vector_norm(whole.transpose(0, self.axis).flatten(1), dim=1)
+        return self.magnitude.reshape(along) / length.reshape(along) * whole
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,12 @@ def update_of(roles: Roles) -> Update:
       ValueError: One is missing, or does not belong to the others.
     """
     names = set(roles)
-    if names <= {"A", "B", "magnitude"}:
+    if names <= {"A", "B", "magnitude"} or names <= {"A", "B", "dora_scale"}:
         if not {"A", "B"} <= names:
             raise ValueError("one factor without the other")
+        if (scale := roles.get("dora_scale")) is not None:
+            # Float32[out 1 ...] per output, Float32[1 in ...] per input: as its first length says, to all who read it
+            return LowRank(roles["A"], roles["B"], scale, axis=int(scale.shape[:1] != roles["B"].shape[:1]))
         return LowRank(roles["A"], roles["B"], roles.get("magnitude"))
     if names in (HADAMARD, HADAMARD | HADAMARD_CORES):
         return Hadamard(roles)

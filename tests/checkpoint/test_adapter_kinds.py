@@ -113,6 +113,8 @@ def flat(state: dict[str, torch.Tensor], alpha: float, start: str = "lora_unet_"
     for key, value in state.items():
         layer, role = re.fullmatch(r"base_model\.model\.(.+)\.((?:lora|hada|lokr)_.+)", key).groups()  # type: ignore[union-attr]
         name = start + layer.replace(".", "_")
+        if role == "lora_magnitude_vector":
+            value = value.reshape(-1, 1, *(1 for _ in value.shape[2:]))
         found |= {f"{name}.{roles.get(role, role)}": value.clone(), f"{name}.alpha": torch.tensor(alpha)}
     return found
 
@@ -132,6 +134,29 @@ def test_flat_names_mean_the_same_layers(adapted: tuple[Any, Path], folder: Path
             scale = 1.0 if whole else 3.0 / layer.r["default"]
             wanted = base + (wanted - base) * scale / layer.scaling["default"]
         torch.testing.assert_close(fused[f"{name}.weight"], wanted)
+
+
+@pytest.mark.parametrize("layer", ["down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", "conv_in"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_magnitude_is_per_output_or_per_input_as_its_shape_says(
+    axis: int, layer: str, folder: Path, tmp_path: Path
+) -> None:
+    """OneTrainer writes [1 in ...], which in a square layer holds as many values as [out 1 ...]."""
+    weight = weights(opened(folder))[f"{layer}.weight"]
+    draw, shape = torch.Generator().manual_seed(3), weight.shape
+    first = torch.randn(2, *shape[1:], generator=draw)
+    second = torch.randn(shape[0], 2, *(1 for _ in shape[2:]), generator=draw)
+    whole = weight + torch.einsum("or...,ri...->oi...", second, first)
+    length = whole.square().sum([place for place in range(whole.dim()) if place != axis], keepdim=True).sqrt()
+    magnitude = length * (1 + torch.rand(length.shape, generator=draw))
+    name = "lora_unet_" + layer.replace(".", "_")
+    file = tmp_path / "flat.safetensors"
+    factors = {f"{name}.lora_down.weight": first, f"{name}.lora_up.weight": second}
+    save_file(factors | {f"{name}.dora_scale": magnitude}, file)
+    torch.testing.assert_close(weights(opened(folder, file))[f"{layer}.weight"], whole * magnitude / length)
+    save_file(factors | {f"{name}.dora_scale": magnitude.flatten()[:-1]}, file)
+    with pytest.raises(CheckpointError, match="magnitudes of"):
+        opened(folder, file)
 
 
 def hadamard(out: int, inside: int, seed: int) -> dict[str, torch.Tensor]:
