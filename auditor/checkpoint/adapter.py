@@ -15,10 +15,10 @@ from typing import Any, cast
 import torch
 from safetensors.torch import load_file
 
+from auditor.checkpoint.adapter_flat import ALPHA, is_flat, read_flat
 from auditor.checkpoint.adapter_header import OTHER_KINDS, PEFT
 from auditor.checkpoint.adapter_layers import adaptable, present, updates_of
-from auditor.checkpoint.adapter_lycoris import is_lycoris, read_lycoris
-from auditor.checkpoint.adapter_names import Layers, by_layer, scaled
+from auditor.checkpoint.adapter_names import Layers, by_layer, layer_of, scaled
 from auditor.checkpoint.adapter_scale import refuse_lost, scales
 from auditor.checkpoint.adapter_updates import Update
 from auditor.checkpoint.components import check_finite, narrowest
@@ -57,7 +57,8 @@ def fuse_adapter(scan: Scan, file: Path, network: torch.nn.Module, encoders: dic
     foreign = [layer for layer in found if layer.split(".", 1)[0] not in parts]
     if foreign:
         expected = f"layers of {', '.join(parts)}"
-        raise CheckpointError(subject, f"the layer {foreign[0]}", expected, "Name the base that it was trained on.")
+        remedy = "Name the base that it was trained on, or save the adapter under diffusers' names."
+        raise CheckpointError(subject, f"the layer {foreign[0]}", expected, remedy)
     for name, part in parts.items():
         settings = {key[len(name) + 1 :]: value for key, value in metadata.items() if key.startswith(f"{name}.")}
         try:
@@ -87,8 +88,8 @@ def read_adapter(
     import diffusers
 
     tensors, network = load_file(file), cast(Any, parts[main])
-    if is_lycoris(tensors):
-        return read_lycoris(tensors, parts, main, network.config), {}
+    if is_flat(tensors):
+        return read_flat(tensors, parts, main, network.config), {}
     if all(key.startswith(PEFT) for key in tensors):
         config = json.loads((file.parent / "adapter_config.json").read_text())
         named = {key.replace(PEFT, f"{main}.", 1): value.float() for key, value in tensors.items()}
@@ -111,7 +112,11 @@ def read_adapter(
     alphas = found[1] if len(found) == 3 else None
     if alphas and metadata:
         raise ValueError("alphas beside metadata, which states them too")
-    return by_layer(scaled({key: value.float() for key, value in state.items()}, alphas or {})), metadata
+    layers = by_layer(scaled({key: value.float() for key, value in state.items()}, alphas or {}))
+    left_out = {layer_of(key)[0] for key in tensors if not key.endswith(ALPHA)} - layers.keys()
+    if left_out:
+        raise ValueError(f"the layer {min(left_out)}, which diffusers leaves out")
+    return layers, metadata
 
 
 def fuse_layer(layer: Any, update: Update, scale: float, dtype: torch.dtype) -> None:

@@ -17,6 +17,7 @@ from auditor.checkpoint.attention import text_encoders
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
 from auditor.errors import CheckpointError
+from tests.flow_files import flux_names
 from tests.text_pipelines import save_flux, save_sd, save_sdxl
 
 SAVERS: dict[str, Callable[[Path], Path]] = {"sd": save_sd, "sdxl": save_sdxl, "flux": save_flux}
@@ -122,6 +123,80 @@ def test_alphas_that_differ_between_layers_of_a_transformer_stay_with_them(
         adapter = adapters.get(path.removesuffix(".weight")) if path.endswith(".weight") else None
         wanted = weight if adapter is None else summed(weight, adapter, 1.0).float()
         torch.testing.assert_close(weights[path], wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("naming", ["kohya", "ComfyUI", "DoRA"])
+def test_adapters_under_the_names_of_flux_authors_are_the_sum_they_say(
+    naming: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Of all their layers, those that diffusers cuts in parts or turns around among them."""
+    base = dict(networks(opened(folders["flux"]))[-1].named_parameters())
+    theirs = {key: value.detach() for key, value in flux_names(base).items()}
+    draw, tensors, wanted = torch.Generator().manual_seed(4), {}, dict(theirs)
+    for place, key in enumerate(key for key in theirs if key.endswith(".weight")):
+        layer, weight, rank = key.removesuffix(".weight"), theirs[key], RANKS[place % len(RANKS)]
+        first, second = (torch.randn(shape, generator=draw) for shape in ((rank, weight.shape[1]), (len(weight), rank)))
+        alpha = float(rank) if naming == "ComfyUI" else ALPHAS[place % len(ALPHAS)]
+        wanted[key] = summed(weight, (first, second, alpha), 1.0).float()
+        flat = f"diffusion_model.{layer}" if naming == "ComfyUI" else f"lora_unet_{layer.replace('.', '_')}"
+        names = ("lora_A", "lora_B") if naming == "ComfyUI" else ("lora_down", "lora_up")
+        tensors |= {f"{flat}.{name}.weight": one for name, one in zip(names, (first, second), strict=True)}
+        if naming != "ComfyUI":
+            tensors[f"{flat}.alpha"] = torch.tensor(alpha)
+        if naming == "DoRA":
+            magnitude = torch.rand(len(weight), 1, generator=draw)
+            tensors[f"{flat}.dora_scale"] = magnitude
+            wanted[key] = wanted[key] * magnitude / wanted[key].norm(dim=1, keepdim=True)
+    save_file(tensors, tmp_path / "flux.safetensors")
+    fused = flux_names(dict(networks(opened(folders["flux"], tmp_path / "flux.safetensors"))[-1].named_parameters()))
+    assert any("qkv" in key for key in tensors) and any("adaLN" in key for key in tensors)
+    for key, value in wanted.items():
+        torch.testing.assert_close(fused[key].detach(), value, rtol=1e-5, atol=1e-5)
+
+
+def low_rank(layer: str, out: int, inside: int) -> dict[str, torch.Tensor]:
+    return {f"{layer}.lora_down.weight": torch.ones(2, inside), f"{layer}.lora_up.weight": torch.ones(out, 2)}
+
+
+ATTENTION = "transformer_blocks_0_attn1_to"
+LEFT_OUT: dict[str, tuple[str, dict[str, torch.Tensor], dict[str, torch.Tensor], str]] = {
+    "T5": (
+        "flux", low_rank("lora_unet_double_blocks_0_img_attn_qkv", 48, 16),
+        low_rank("lora_te3_encoder_block_0_layer_0_SelfAttention_q", 16, 24), "lora_te3_encoder_block_0",
+    ),
+    "a projection that FLUX has not": (
+        "flux", low_rank("lora_unet_txt_in", 16, 24), low_rank("lora_te1_text_projection", 16, 16), "text_projection",
+    ),
+    "a text encoder under other names": (
+        "flux", low_rank("transformer.transformer_blocks.0.attn.to_q", 16, 16),
+        low_rank("text_encoder.text_model.encoder.layers.0.self_attn.q_proj", 16, 16), "text_encoder.text_model",
+    ),
+    "the same layer under two names": (
+        "flux", low_rank("lora_unet_double_blocks_0_img_attn_qkv", 48, 16),
+        low_rank("lora_transformer_transformer_blocks_0_attn_to_q", 16, 16), "two kinds",
+    ),
+    "Kronecker factors of a layer in parts": (
+        "flux", low_rank("lora_unet_txt_in", 16, 24),
+        {f"lora_unet_double_blocks_0_img_attn_qkv.lokr_w{n}": torch.ones(*shape) for n, shape in
+         ((1, (6, 4)), (2, (8, 4)))}, "not cut into",
+    ),
+    "the first authors' names and diffusers'": (
+        "sdxl", low_rank(f"lora_unet_down_blocks_0_attentions_0_{ATTENTION}_k", 8, 8),
+        low_rank(f"lora_unet_input_blocks_1_1_{ATTENTION}_q", 8, 8), "names of two kinds",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_what_would_be_left_out_of_a_file_is_refused(case: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    name, taken, left_out, named = LEFT_OUT[case]
+    file = tmp_path / "whole.safetensors"
+    save_file(taken, file)
+    opened(folders[name], file)  # negative control
+    save_file(taken | left_out, file)
+    with pytest.raises(CheckpointError, match=named) as caught:
+        opened(folders[name], file)
+    assert "\n" not in str(caught.value)
 
 
 FAULTS: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {

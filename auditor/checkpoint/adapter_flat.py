@@ -1,25 +1,30 @@
-"""Adapters that name layers flat, with underscores for dots, of kinds that diffusers does not read.
+"""Adapters that name layers flat, with underscores for dots.
 
-LyCORIS and kohya's trainers write them: ``lora_unet_down_blocks_0_..._to_q.hada_w1_a``. What a flat name means is
-looked up among the layers that the base has.
+kohya's trainers, OneTrainer and LyCORIS write them: ``lora_unet_down_blocks_0_..._to_q.lora_down.weight``. What a flat
+name means is looked up among the layers that the base has, since diffusers' converters leave out what they do not know:
+adapters of a third text encoder, of the second naming in a file, of kinds other than LoRA.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
+from auditor.checkpoint.adapter_flux import authors_layers, in_diffusers_layers
 from auditor.checkpoint.adapter_layers import adaptable
 from auditor.checkpoint.adapter_names import Layers, layer_of
 from auditor.checkpoint.adapter_updates import with_alpha
 
-ONLY_LYCORIS = re.compile(r"\.(hada_\w+|lokr_\w+|dora_scale)$")
 ALPHA = ".alpha"
-# How names begin: of the network, of Stable Diffusion's one text encoder, of XL's two.
-NETWORK = ("lora_unet_", "lora_transformer_", "lycoris_")
+# How names begin: of the network, and of text encoders; last of each, as ComfyUI does, which leaves the dots.
+NETWORK = ("lora_unet_", "lora_transformer_", "lycoris_", "diffusion_model.")
+ENCODERS = {
+    "lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2",
+    "text_encoders.clip_l.transformer.": "text_encoder",
+}  # fmt: skip
+STARTS = (*NETWORK, "lora_te", "text_encoders.")
 # Layers of Stable Diffusion's first authors, once diffusers counted their blocks as its own.
 FIRST_AUTHORS = (
     ("input_blocks_0_0", "conv_in"), ("input_blocks", "down_blocks"), ("middle_block", "mid_block"),
@@ -28,16 +33,14 @@ FIRST_AUTHORS = (
     ("time_embed_0", "time_embedding_linear_1"), ("time_embed_2", "time_embedding_linear_2"),
     ("label_emb_0_0", "add_embedding_linear_1"), ("label_emb_0_2", "add_embedding_linear_2"),
 )  # fmt: skip
-ENCODERS = {"lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2"}
 
 
-def is_lycoris(names: Iterable[str]) -> bool:
-    """Whether a file's tensors are of such adapters."""
-    known = list(names)
-    return any(map(ONLY_LYCORIS.search, known)) and all(name.startswith((*NETWORK, *ENCODERS)) for name in known)
+def is_flat(names: Iterable[str]) -> bool:
+    """Whether a file names layers in this way."""
+    return any(name.startswith(STARTS) for name in names)
 
 
-def read_lycoris(
+def read_flat(
     tensors: Mapping[str, torch.Tensor], parts: Mapping[str, torch.nn.Module], main: str, config: Any
 ) -> Layers:
     """The tensors by layer and role, with every alpha in its layer's factor.
@@ -58,18 +61,22 @@ def read_lycoris(
     if len(named) < len(tensors):
         raise ValueError("names of two kinds for the layers of one network")
     flat = {name: {layer.replace(".", "_"): layer for layer in adaptable(part)} for name, part in parts.items()}
+    flat[main] |= {layer.replace(".", "_"): layer for layer in authors_layers(parts[main])}
     layers, alphas = Layers(), dict[str, float]()
     for key, value in named.items():
-        name, _, role = key.partition(".")
+        if key.endswith(ALPHA):
+            alphas[layer_in(key.removesuffix(ALPHA), flat, main)] = float(value)
+            continue
+        name, role = layer_of(key)
         place = layer_in(name, flat, main)
-        if role == ALPHA[1:]:
-            alphas[place] = float(value)
-        else:
-            layers.setdefault(place, {})[layer_of(key)[1]] = value.float()
+        if role in layers.setdefault(place, {}):
+            raise ValueError(f"two tensors for one factor of {place}")
+        layers[place][role] = value.float()
     lost = [place for place in alphas if place not in layers]
     if lost:
         raise ValueError(f"the alpha of {lost[0]}, which has no adapter")
-    return {place: with_alpha(roles, alphas[place]) if place in alphas else roles for place, roles in layers.items()}
+    found = {place: with_alpha(roles, alphas[place]) if place in alphas else roles for place, roles in layers.items()}
+    return in_diffusers_layers(found, parts[main], main)
 
 
 def layer_in(name: str, flat: Mapping[str, Mapping[str, str]], main: str) -> str:
@@ -81,8 +88,10 @@ def layer_in(name: str, flat: Mapping[str, Mapping[str, str]], main: str) -> str
     Raises:
       ValueError: None.
     """
-    start = next(start for start in (*NETWORK, *ENCODERS) if name.startswith(start))
-    component, rest = ENCODERS.get(start, main), name.removeprefix(start)
+    start = next((start for start in (*NETWORK, *ENCODERS) if name.startswith(start)), None)
+    if start is None:
+        raise ValueError(f"{name}, which is for nothing that adapters are fused into")
+    component, rest = ENCODERS.get(start, main), name.removeprefix(start).replace(".", "_")
     known = flat.get(component, {})
     layer = known.get(rest) or known.get(rest.removeprefix("text_model_")) or known.get(renamed(rest))
     if layer is None:
