@@ -17,6 +17,8 @@ from auditor.errors import CheckpointError
 
 Config = Mapping[str, object]
 OTHER_SPACINGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "invert_sigmas")
+ONLY_EULER = ("use_dynamic_shifting", "shift_terminal")  # of solvers, some pipelines heed them and some do not
+TIMES = 1000  # that networks of flows are told sigma in
 
 
 def is_flow(config: Config) -> bool:
@@ -36,16 +38,20 @@ def flow_schedule(config: Config, tokens: int = 0, *, to_noise: bool = False) ->
     Raises:
       CheckpointError: Sigmas spaced in another way, or values out of range.
     """
-    for key in OTHER_SPACINGS:
+    solver = config.get("_class_name") not in FLOW_SCHEDULERS
+    for key in OTHER_SPACINGS + (ONLY_EULER if solver else ()):
         if config.get(key):
             remedy = "Checkpoints with other spacings of a flow are not audited by this version."
-            raise CheckpointError(f"scheduler: {key}", repr(config[key]), "false", remedy)
+            raise CheckpointError(f"scheduler: {key}", repr(config[key]), "none", remedy)
     if config.get("prediction_type", "flow_prediction") != "flow_prediction":
         remedy = "Correct scheduler_config.json."
         raise CheckpointError("scheduler: prediction_type", repr(config["prediction_type"]), "flow_prediction", remedy)
     total = train_timesteps(config)
+    if total != TIMES:
+        remedy = "Flows over other times are not audited by this version."
+        raise CheckpointError("scheduler: num_train_timesteps", total, f"{TIMES}, for a flow", remedy)
     smallest = 1 / total
-    if config.get("_class_name") not in FLOW_SCHEDULERS:
+    if solver:
         # Solvers keep their times as whole numbers, so that their pipelines' networks are told no others.
         return FlowSchedule.of(positive(config, "flow_shift"), highest=1 - smallest, whole=total)
     dynamic = bool(config.get("use_dynamic_shifting"))

@@ -51,13 +51,17 @@ def prediction_type(config: Config) -> PredictionType:
     """What the network was trained to predict; schedulers without the entry mean epsilon.
 
     Raises:
-      CheckpointError: Another type; flow_prediction, of a scheduler that walks no flow.
+      CheckpointError: Another type; flow_prediction, of a scheduler that walks no flow; v_prediction of a network that
+        is told the logarithm of its noise level (EulerDiscreteScheduler's continuous times).
     """
     value = config.get("prediction_type", "epsilon")
     known = [str(kind) for kind in PredictionType if kind is not PredictionType.FLOW]
     if value not in known:
         expected = f"one of {', '.join(known)}"
         raise CheckpointError("scheduler: prediction_type", repr(value), expected, UNSUPPORTED)
+    if value == PredictionType.V_PREDICTION and config.get("timestep_type") == "continuous":
+        expected = "discrete: networks that are told training times"
+        raise CheckpointError("scheduler: timestep_type", "'continuous'", expected, UNSUPPORTED)
     return PredictionType(str(value))
 
 

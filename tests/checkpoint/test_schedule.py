@@ -95,3 +95,7 @@ def test_prediction_types() -> None:
     assert prediction_type({}) == "epsilon"
     with pytest.raises(CheckpointError, match="v_prediction"):
         prediction_type({"prediction_type": "flow_prediction"})
+    euler = dict(diffusers.EulerDiscreteScheduler(timestep_type="continuous").config)
+    assert prediction_type(euler) == "epsilon"  # whose network is told training times all the same
+    with pytest.raises(CheckpointError, match="timestep_type"):
+        prediction_type(euler | {"prediction_type": "v_prediction"})

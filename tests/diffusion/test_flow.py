@@ -107,9 +107,21 @@ def test_published_times_keep_their_noise_on_a_flow(linear) -> None:
 
 
 def test_other_spacings_and_too_many_steps_are_refused(affine_denoiser, normal) -> None:
-    for change in ({"use_karras_sigmas": True}, {"invert_sigmas": True}, {"shift": 0.0}, {"shift": "3"}):
+    euler, solver = own(FlowMatchEulerDiscreteScheduler()), own(flow_solver())
+    changes: list[tuple[dict[str, object], dict[str, object]]] = [
+        (euler, {"use_karras_sigmas": True}),
+        (euler, {"invert_sigmas": True}),
+        (euler, {"shift": 0.0}),
+        (euler, {"shift": "3"}),
+        (euler, {"num_train_timesteps": 500}),
+        (solver, {"num_train_timesteps": 500}),
+        (solver, {"use_dynamic_shifting": True}),
+        (solver, {"shift_terminal": 0.1}),
+    ]
+    for sound, change in changes:
+        flow_schedule(sound)  # negative control
         with pytest.raises(CheckpointError, match=next(iter(change))):
-            flow_schedule(own(FlowMatchEulerDiscreteScheduler()) | change)
+            flow_schedule(sound | change)
     schedule = FlowSchedule.of(3.0)
     denoiser = affine_denoiser(0.3, 0.5, PredictionType.FLOW, schedule)
     with pytest.raises(ConfigError, match="descending"):
