@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.text_pipelines import ddim
+
 Tensors = dict[str, torch.Tensor]
 RESNET = {
     "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
@@ -124,7 +126,11 @@ def gather(folder: Path, open_clip: bool = False) -> Tensors:
         second = open_clip_names(load_file(folder / "text_encoder_2/model.safetensors"))
         parts["conditioner.embedders.1.model."] = second
     found = {prefix + key: value.contiguous() for prefix, part in parts.items() for key, value in part.items()}
-    left = {"alphas_cumprod": torch.ones(1000), "model_ema.decay": torch.tensor(0.9), "model_ema.xin": torch.ones(3)}
+    left = {
+        "alphas_cumprod": ddim().alphas_cumprod,
+        "model_ema.decay": torch.tensor(0.9),
+        "model_ema.xin": torch.ones(3),
+    }
     return found | left
 
 

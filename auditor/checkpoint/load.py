@@ -29,6 +29,7 @@ from auditor.checkpoint.latents import LatentCodec
 from auditor.checkpoint.offload import give_back, lodge, room_on
 from auditor.checkpoint.scan import Scan, check_unchanged
 from auditor.checkpoint.schedule import noise_schedule, prediction_type, train_timesteps
+from auditor.checkpoint.single_training import refuse_other_training
 from auditor.checkpoint.text import TextConditioner
 from auditor.checkpoint.text_encoders import narrow_encoder
 from auditor.config import Offload
@@ -122,8 +123,8 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> 
 
     Raises:
       ConfigError: Another dtype, or a size asked for that the checkpoint's network cannot take.
-      CheckpointError: An unsupported scheduler or prediction type; tensors missing, left over or not finite; parts
-        that do not fit together.
+      CheckpointError: An unsupported scheduler or prediction type, or a single file that states another; tensors
+        missing, left over or not finite; parts that do not fit together.
       UnsafeArtifactError: A file changed after the scan.
     """
     dtype = dtype or scan.asked.dtype
@@ -134,6 +135,8 @@ def load(scan: Scan, *, device: str = "cpu", dtype: Precision | None = None) -> 
     pipeline = str(scan.model_index["_class_name"])
     config = scheduler_config(scan)
     trained = training(config, scan.asked.image_size)
+    if scan.weights is not None:
+        refuse_other_training(scan.weights, trained)
     on_host = scan.asked.offload != "none" or scan.asked.adapter is not None  # until it is as it will be used
     parts = families[pipeline](scan, trained, "cpu" if on_host else device)
     if scan.asked.adapter is not None:

@@ -55,6 +55,7 @@ PREFIXES: dict[str, dict[str, tuple[str, ...]]] = {
 # and of 2.x the text encoder's last layer, whose output its network never sees.
 LEFT_BEHIND = re.compile(
     r"^(alphas_cumprod|betas|denoiser\.|log_one_minus|logvar|posterior_|sqrt_|model_ema\.|first_stage_model\.loss\.)|"
+    r"^(v_pred|ztsnr)$|"
     r"(^|\.)(position_ids|logit_scale)$|^cond_stage_model\.(model\.)?(logit_scale|text_projection)$|"
     r"^cond_stage_model\.model\.transformer\.resblocks\.23\."
 )

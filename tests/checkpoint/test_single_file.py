@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +18,7 @@ from auditor.checkpoint.scan import scan
 from auditor.diffusion.precision import DTYPES, Precision
 from auditor.errors import AuditError, CheckpointError, ConfigError, UnsafeArtifactError
 from tests.single_files import save_single_file
-from tests.text_pipelines import PROMPTS, save_pixart, save_sd, save_sd3, save_sdxl
+from tests.text_pipelines import PROMPTS, ddim, save_pixart, save_sd, save_sd3, save_sdxl
 
 SAVERS: dict[str, Callable[[Path], Path]] = {"sd": save_sd, "sdxl": save_sdxl}
 
@@ -118,3 +119,36 @@ def test_files_and_configurations_that_cannot_be_are_refused_first(folders: dict
     file.write_bytes(file.read_bytes())
     with pytest.raises(UnsafeArtifactError, match="changed"):
         load(scanned)
+
+
+V, ZERO = {"prediction_type": "v_prediction"}, {"rescale_betas_zero_snr": True}
+EMPTY = torch.empty(0)
+# what the file states in tensors and metadata, the scheduler's configuration that agrees, and one that does not
+TRAININGS: dict[str, tuple[dict[str, torch.Tensor], dict[str, str], dict[str, object], dict[str, object], str]] = {
+    "metadata, v": ({}, {"modelspec.prediction_type": "v"}, V, {}, "v_prediction, as modelspec.prediction_type"),
+    "metadata, epsilon": ({}, {"modelspec.prediction_type": "epsilon"}, {}, V, "epsilon, as modelspec.prediction_type"),
+    "v_pred": ({"v_pred": EMPTY}, {}, V, {}, "v_prediction, as the tensor v_pred"),
+    "ztsnr": ({"v_pred": EMPTY, "ztsnr": EMPTY}, {}, V | ZERO, V, "ztsnr"),
+    "a table": ({"alphas_cumprod": ddim(**ZERO).alphas_cumprod.half()}, {}, ZERO, {}, "alphas_cumprod"),
+    "a short table": ({"alphas_cumprod": torch.ones(1)}, {}, {}, {}, "alphas_cumprod"),
+}
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_a_training_that_the_file_states_is_that_of_the_configuration(
+    training: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    tensors, metadata, agreed, other, named = TRAININGS[training]
+    file, config = save_single_file(folders["sd"], tmp_path)
+    left = {key: value for key, value in load_file(file).items() if key != "alphas_cumprod"}
+    save_file(left | tensors, file, metadata=metadata)
+    scheduler = config / "scheduler" / "scheduler_config.json"
+    stated = json.loads(scheduler.read_text())
+    if agreed != other:
+        scheduler.write_text(json.dumps(stated | agreed))
+        assert load(scan(file, asked=Asked(config=config))).denoiser.prediction_type == agreed.get(
+            "prediction_type", "epsilon"
+        )
+    scheduler.write_text(json.dumps(stated | other))
+    with pytest.raises(CheckpointError, match=named):
+        load(scan(file, asked=Asked(config=config)))
