@@ -65,6 +65,9 @@ CLASSES = {
 NEVER_LOADED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 
 REMOTE_CODE_KEYS = frozenset({"auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code"})
+# By these a configuration of transformers may ask for kernels that are fetched from the hub, or compiled.
+ATTENTION_KEYS = frozenset({"attn_implementation", "_attn_implementation"})
+ATTENTIONS = (None, "eager", "sdpa")  # torch's own
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pth", ".pt2", ".th"})
 CODE_SUFFIXES = frozenset(

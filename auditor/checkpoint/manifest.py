@@ -5,7 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from auditor.checkpoint.allowed import CLASSES, NEVER_LOADED, PIPELINES, REMOTE_CODE_KEYS, TEXT_PIPELINES, TOKENIZERS
+from auditor.checkpoint.allowed import (
+    ATTENTION_KEYS,
+    ATTENTIONS,
+    CLASSES,
+    NEVER_LOADED,
+    PIPELINES,
+    REMOTE_CODE_KEYS,
+    TEXT_PIPELINES,
+    TOKENIZERS,
+)
 from auditor.errors import CheckpointError, ConfigError, UnsafeArtifactError
 
 MAX_JSON = 2**26  # bytes
@@ -94,7 +103,15 @@ def _check_component(root: Path, name: str, entry: list[object], subject: str) -
     if not isinstance(entry[1], str) or entry[1] not in classes:
         expected = f"one of {', '.join(sorted(classes))}"
         raise UnsafeArtifactError(f"{subject}: {name}", f"the class {entry[1]!r}", expected, CLASS_REMEDY)
-    for stated in _stated_classes(component_config(root, name, entry[1])):
+    config = component_config(root, name, entry[1])
+    for key in ATTENTION_KEYS.intersection(config):
+        if config[key] not in ATTENTIONS:
+            remedy = "Remove the entry, which changes no weight."
+            raise UnsafeArtifactError(f"{root}: {name}: {key}", repr(config[key]), "eager or sdpa", remedy)
+    if config.get("quantization_config"):
+        remedy = "Quantized weights are not audited by this version: audit what they were made of."
+        raise CheckpointError(f"{root}: {name}: quantization_config", "quantized weights", "none", remedy)
+    for stated in _stated_classes(config):
         if not isinstance(stated, str) or stated not in classes:
             where = f"{root}: {name}: class"
             raise UnsafeArtifactError(where, repr(stated), f"the class {entry[1]}", CLASS_REMEDY)

@@ -123,8 +123,14 @@ def diffusers_tokenizer(root: Path) -> None:
     edit(root / "model_index.json", lambda index: index.update(tokenizer=["diffusers", "CLIPTokenizer"]))
 
 
+def kernels_from_the_hub(root: Path) -> None:
+    name = "kernels-community/flash-attn"
+    edit(root / "text_encoder" / "config.json", lambda config: config.update(attn_implementation=name))
+
+
 UNSAFE = [
     tokenizer_with_code, another_tokenizer, another_encoder, another_architecture, another_library, diffusers_tokenizer,
+    kernels_from_the_hub,
 ]  # fmt: skip
 
 
@@ -133,6 +139,20 @@ def test_classes_off_the_list_are_refused_unopened(damage: Callable[[Path], None
     damage(folder)
     with pytest.raises(UnsafeArtifactError):
         scan(folder)
+
+
+@pytest.mark.parametrize("component", ["unet", "text_encoder"])
+def test_quantized_weights_are_refused_unopened(component: str, folder: Path) -> None:
+    entry = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    edit(folder / component / "config.json", lambda config: config.update(quantization_config=entry))
+    with pytest.raises(CheckpointError, match=f"{component}: quantization_config: got quantized weights"):
+        scan(folder)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa", None])
+def test_attentions_of_torch_are_accepted(attention: str | None, folder: Path) -> None:
+    edit(folder / "text_encoder" / "config.json", lambda config: config.update(_attn_implementation=attention))
+    scan(folder)
 
 
 def lost(root: Path) -> None:
