@@ -59,6 +59,12 @@ LEFT_BEHIND = re.compile(
     r"(^|\.)(position_ids|logit_scale)$|^cond_stage_model\.(model\.)?(logit_scale|text_projection)$|"
     r"^cond_stage_model\.model\.transformer\.resblocks\.23\."
 )
+# The first layer of a network, whose columns are the channels it takes, and the last, whose rows are those it gives.
+FIRST_AND_LAST = {
+    "StableDiffusionPipeline": ("input_blocks.0.0.weight", "out.2.weight"),
+    "StableDiffusionXLPipeline": ("input_blocks.0.0.weight", "out.2.weight"),
+    "FluxPipeline": ("img_in.weight", "final_layer.linear.weight"),
+}
 SAVE_AGAIN = "Download or save the checkpoint again."
 WEIGHTS = PICKLE_SUFFIXES | {".safetensors"}
 
@@ -76,8 +82,9 @@ def check_single_file(file: Path, config: Path, index: Mapping[str, object]) -> 
       UnsafeArtifactError: The header disagrees with the file.
       CheckpointError: A tensor of no component, no denoising network, or a component that neither holds.
     """
-    names = tensor_names(file, str(index["_class_name"]))
-    prefixes = PREFIXES[str(index["_class_name"])]
+    pipeline = str(index["_class_name"])
+    shapes = tensor_shapes(file, pipeline)
+    names, prefixes = list(shapes), PREFIXES[pipeline]
     wanted = [name for name in prefixes if index.get(name) not in (None, [None, None])]
     known = sum((prefixes[name] for name in wanted), ())
     foreign = [name for name in names if not name.startswith(known) and not LEFT_BEHIND.search(name)]
@@ -89,6 +96,8 @@ def check_single_file(file: Path, config: Path, index: Mapping[str, object]) -> 
     main = next(iter(prefixes))
     if main not in held:
         raise CheckpointError(str(file), f"no tensor of {main}", "a file with the denoising network", SAVE_AGAIN)
+    if pipeline in FIRST_AND_LAST:
+        refuse_other_inputs(file, main, shapes, FIRST_AND_LAST[pipeline])
     others = [name for name in wanted if name not in held]
     refuse_absent(file, config, others)
     notes = [f"{', '.join(held)} from {file.name}" + (f"; {', '.join(others)} from {config}" if others else "")]
@@ -98,15 +107,15 @@ def check_single_file(file: Path, config: Path, index: Mapping[str, object]) -> 
     return frozenset(held), notes
 
 
-def tensor_names(file: Path, pipeline: str) -> list[str]:
-    """Names in the file's header, if it is of a format and a pipeline that are read."""
+def tensor_shapes(file: Path, pipeline: str) -> dict[str, tuple[int, ...]]:
+    """Shapes by name in the file's header, if it is of a format and a pipeline that are read."""
     if file.suffix.lower() != ".safetensors":
         raise ConfigError(str(file), "another format", "a .safetensors file, or a folder", "Convert it.")
     if pipeline not in PREFIXES:
         got, expected = f"the configuration of a {pipeline}", f"one of {', '.join(PREFIXES)}"
         raise ConfigError(str(file), got, expected, "Save it as a folder.")
     try:
-        return [tensor.name for tensor in check_header(file)]
+        return {tensor.name: tensor.shape for tensor in check_header(file)}
     except HeaderError as error:
         raise UnsafeArtifactError(
             str(file), error, "a safetensors file that agrees with its header", SAVE_AGAIN
@@ -116,6 +125,16 @@ def tensor_names(file: Path, pipeline: str) -> list[str]:
 def is_of(tensor: str, prefixes: tuple[str, ...]) -> bool:
     """Whether a name is a component's, and the tensor of use."""
     return tensor.startswith(prefixes) and not LEFT_BEHIND.search(tensor)
+
+
+def refuse_other_inputs(
+    file: Path, main: str, shapes: Mapping[str, tuple[int, ...]], first_and_last: tuple[str, str]
+) -> None:
+    """Raise CheckpointError for a network that takes more than the latents it gives, as those for inpainting do."""
+    first, last = (shapes.get(NETWORK + layer) or shapes.get(layer, ()) for layer in first_and_last)
+    if len(first) > 1 and len(last) > 1 and first[1] != last[0]:  # what is missing is named where it is loaded
+        remedy = "Networks for inpainting or for editing images are not audited by this version."
+        raise CheckpointError(f"{file}: {main}", f"{first[1]} channels in, {last[0]} out", "as many", remedy)
 
 
 def refuse_absent(file: Path, config: Path, others: Collection[str]) -> None:

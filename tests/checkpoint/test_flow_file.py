@@ -185,6 +185,15 @@ def test_what_does_not_fit_the_configuration_is_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_network_for_editing_is_refused_by_its_channels(bare: bool, folders: dict[str, Path], tmp_path: Path) -> None:
+    file, config = save_flow_file(folders["flux"], tmp_path, (), bare=bare)
+    tensors, first = load_file(file), f"{'' if bare else NETWORK}img_in.weight"
+    save_file(tensors | {first: torch.ones(16, 96)}, file)
+    with pytest.raises(CheckpointError, match=r"transformer: got 96 channels in, 16 out.*editing"):
+        scan(file, asked=Asked(config=config))
+
+
 def test_what_other_programs_repeat_is_accepted(whole: dict[str, tuple[Path, Path]], tmp_path: Path) -> None:
     file, config = whole["sd3"]
     tensors = dict(load_file(file))

@@ -15,6 +15,7 @@ from auditor.checkpoint.asked import Asked
 from auditor.checkpoint.attention import text_encoders
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
+from auditor.checkpoint.single_file import NETWORK
 from auditor.diffusion.precision import DTYPES, Precision
 from auditor.errors import AuditError, CheckpointError, ConfigError, UnsafeArtifactError
 from tests.single_files import save_single_file
@@ -119,6 +120,18 @@ def test_files_and_configurations_that_cannot_be_are_refused_first(folders: dict
     file.write_bytes(file.read_bytes())
     with pytest.raises(UnsafeArtifactError, match="changed"):
         load(scanned)
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_a_network_for_inpainting_is_refused_by_its_channels(
+    name: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Only its header is looked at, whatever the configuration says."""
+    file, config = save_single_file(folders[name], tmp_path)
+    tensors, first = load_file(file), f"{NETWORK}input_blocks.0.0.weight"
+    save_file(tensors | {first: torch.ones(8, 9, 3, 3)}, file)
+    with pytest.raises(CheckpointError, match=r"unet: got 9 channels in, 4 out.*inpainting"):
+        scan(file, asked=Asked(config=config))
 
 
 V, ZERO = {"prediction_type": "v_prediction"}, {"rescale_betas_zero_snr": True}
