@@ -18,6 +18,7 @@ from auditor.checkpoint.sized import load_kl_autoencoder, refuse_other_channels
 from auditor.checkpoint.text import Embedding, Prompts
 from auditor.checkpoint.text_encoders import TextEncoder, load_text_encoder
 from auditor.checkpoint.text_flow import FlowDenoiser
+from auditor.errors import ConfigError
 
 T5_LENGTH = 256  # tokens, as the pipeline pads them
 
@@ -62,6 +63,7 @@ def load_stable_diffusion_3(scan: Scan, trained: Trained, device: str) -> Parts:
     refuse_other_channels(scan, "transformer", network.config.in_channels, network.out_channels)
     size, patch = image_size(scan, "transformer", network.config.sample_size), network.config.patch_size
     codec, shape = load_kl_autoencoder(scan, trained, device, network.config.in_channels, size, patch)
+    refuse_beyond(codec.pixel_shape[1:], shape[1:], network.config.pos_embed_max_size * patch)
     clips = (
         load_text_encoder(scan, "CLIPTextModelWithProjection", device),
         load_text_encoder(scan, "CLIPTextModelWithProjection", device, "_2"),
@@ -74,3 +76,10 @@ def load_stable_diffusion_3(scan: Scan, trained: Trained, device: str) -> Parts:
     notes = ["without its third text encoder: zeros in its place"] if without else []
     encoders = {"text_encoder": clips[0].network, "text_encoder_2": clips[1].network}
     return Parts(denoiser, codec, network, notes=notes, encoders=encoders)
+
+
+def refuse_beyond(pixels: tuple[int, int], latents: tuple[int, int], most: int) -> None:
+    """Raise ConfigError for a size with more latents a side than the network has places for."""
+    if max(latents) > most:
+        expected = f"at most {most * pixels[0] // latents[0]} a side, for this checkpoint"
+        raise ConfigError("checkpoint.image_size", f"{pixels[0]}x{pixels[1]}", expected, "Ask for another size.")

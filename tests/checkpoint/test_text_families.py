@@ -186,6 +186,13 @@ def test_images_of_another_size_on_demand(name: str, folders: dict[str, Path]) -
             load(scan(folders[name], asked=Asked(image_size=(10, 10))))
 
 
+def test_images_beyond_the_places_of_sd3_are_refused(folders: dict[str, Path]) -> None:
+    """Its network would stop at its first call, once all else is prepared."""
+    load(scan(folders["sd3"], asked=Asked(image_size=(32, 32))))  # negative control
+    with pytest.raises(ConfigError, match="got 64x64; expected at most 32 a side"):
+        load(scan(folders["sd3"], asked=Asked(image_size=(64, 64))))
+
+
 def test_other_checkpoints_take_no_size(saved: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="image_size"):
         scan(saved["ddpm"], asked=Asked(image_size=(8, 8)))
