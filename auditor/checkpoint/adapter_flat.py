@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from auditor.checkpoint.adapter_flux import authors_layers, in_diffusers_layers
+from auditor.checkpoint.adapter_authors import authors_layers, in_diffusers_layers
 from auditor.checkpoint.adapter_layers import adaptable
 from auditor.checkpoint.adapter_names import Layers, layer_of
 from auditor.checkpoint.adapter_updates import with_alpha

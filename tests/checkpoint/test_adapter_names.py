@@ -17,10 +17,16 @@ from auditor.checkpoint.attention import text_encoders
 from auditor.checkpoint.load import LoadedCheckpoint, load
 from auditor.checkpoint.scan import scan
 from auditor.errors import CheckpointError
-from tests.flow_files import flux_names
+from tests.flow_files import flux_names, save_sd3_with_identity, sd3_names
 from tests.text_pipelines import save_flux, save_sd, save_sdxl
 
-SAVERS: dict[str, Callable[[Path], Path]] = {"sd": save_sd, "sdxl": save_sdxl, "flux": save_flux}
+SAVERS: dict[str, Callable[[Path], Path]] = {
+    "sd": save_sd, "sdxl": save_sdxl, "flux": save_flux,
+    "sd3": lambda folder: save_sd3_with_identity(folder, qk_norm="rms_norm", dual_attention_layers=(0,)),
+}  # fmt: skip
+AUTHORS: dict[str, Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]] = {
+    "flux": flux_names, "sd3": sd3_names,
+}  # fmt: skip
 # kohya's names of components, in the order of the text encoders
 ENCODERS = {"sd": ["lora_te"], "sdxl": ["lora_te1", "lora_te2"]}
 TEXT = ("q_proj", "k_proj", "v_proj", "fc1", "fc2")
@@ -126,16 +132,19 @@ def test_alphas_that_differ_between_layers_of_a_transformer_stay_with_them(
 
 
 @pytest.mark.parametrize("naming", ["kohya", "ComfyUI", "DoRA"])
-def test_adapters_under_the_names_of_flux_authors_are_the_sum_they_say(
-    naming: str, folders: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize("name", AUTHORS)
+def test_adapters_under_the_names_of_the_authors_are_the_sum_they_say(
+    name: str, naming: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     """Of all their layers, those that diffusers cuts in parts or turns around among them."""
-    base = dict(networks(opened(folders["flux"]))[-1].named_parameters())
-    theirs = {key: value.detach() for key, value in flux_names(base).items()}
+    base = networks(opened(folders[name]))[-1].state_dict()
+    theirs = AUTHORS[name](base)
     draw, tensors, wanted = torch.Generator().manual_seed(4), {}, dict(theirs)
-    for place, key in enumerate(key for key in theirs if key.endswith(".weight")):
+    layers = [key for key in theirs if key.endswith(".weight") and theirs[key].dim() > 1]
+    for place, key in enumerate(layers):
         layer, weight, rank = key.removesuffix(".weight"), theirs[key], RANKS[place % len(RANKS)]
-        first, second = (torch.randn(shape, generator=draw) for shape in ((rank, weight.shape[1]), (len(weight), rank)))
+        first = torch.randn(rank, *weight.shape[1:], generator=draw)
+        second = torch.randn(len(weight), rank, *(1 for _ in weight.shape[2:]), generator=draw)
         alpha = float(rank) if naming == "ComfyUI" else ALPHAS[place % len(ALPHAS)]
         wanted[key] = summed(weight, (first, second, alpha), 1.0).float()
         flat = f"diffusion_model.{layer}" if naming == "ComfyUI" else f"lora_unet_{layer.replace('.', '_')}"
@@ -144,14 +153,16 @@ def test_adapters_under_the_names_of_flux_authors_are_the_sum_they_say(
         if naming != "ComfyUI":
             tensors[f"{flat}.alpha"] = torch.tensor(alpha)
         if naming == "DoRA":
-            magnitude = torch.rand(len(weight), 1, generator=draw)
+            magnitude = torch.rand(len(weight), *(1 for _ in weight.shape[1:]), generator=draw)
             tensors[f"{flat}.dora_scale"] = magnitude
-            wanted[key] = wanted[key] * magnitude / wanted[key].norm(dim=1, keepdim=True)
-    save_file(tensors, tmp_path / "flux.safetensors")
-    fused = flux_names(dict(networks(opened(folders["flux"], tmp_path / "flux.safetensors"))[-1].named_parameters()))
+            length = wanted[key].flatten(1).norm(dim=1).reshape(magnitude.shape)
+            wanted[key] = wanted[key] * magnitude / length
+    file = tmp_path / "authors.safetensors"
+    save_file(tensors, file)
+    fused = AUTHORS[name](networks(opened(folders[name], file))[-1].state_dict())
     assert any("qkv" in key for key in tensors) and any("adaLN" in key for key in tensors)
     for key, value in wanted.items():
-        torch.testing.assert_close(fused[key].detach(), value, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(fused[key], value, rtol=1e-5, atol=1e-5)
 
 
 def low_rank(layer: str, out: int, inside: int) -> dict[str, torch.Tensor]:
