@@ -19,12 +19,13 @@ from auditor.checkpoint.adapter_updates import with_alpha
 
 ALPHA = ".alpha"
 # How names begin: of the network, and of text encoders; last of each, as ComfyUI does, which leaves the dots.
-NETWORK = ("lora_unet_", "lora_transformer_", "lycoris_", "diffusion_model.")
+DOTTED = "diffusion_model."
+NETWORK = ("lora_unet_", "lora_transformer_", "lycoris_")
 ENCODERS = {
     "lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2",
-    "text_encoders.clip_l.transformer.": "text_encoder",
+    "text_encoders.clip_l.transformer.": "text_encoder", "text_encoders.clip_g.transformer.": "text_encoder_2",
 }  # fmt: skip
-STARTS = (*NETWORK, "lora_te", "text_encoders.")
+STARTS = (*NETWORK, DOTTED, "lora_te", "text_encoders.")
 # Layers of Stable Diffusion's first authors, once diffusers counted their blocks as its own.
 FIRST_AUTHORS = (
     ("input_blocks_0_0", "conv_in"), ("input_blocks", "down_blocks"), ("middle_block", "mid_block"),
@@ -57,7 +58,8 @@ def read_flat(
     from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
 
     rename: Any = _maybe_map_sgm_blocks_to_diffusers
-    named = rename(dict(tensors), config) if main == "unet" else tensors
+    named = {flattened(key): value for key, value in tensors.items()}
+    named = rename(named, config) if main == "unet" else named
     if len(named) < len(tensors):
         raise ValueError("names of two kinds for the layers of one network")
     flat = {name: {layer.replace(".", "_"): layer for layer in adaptable(part)} for name, part in parts.items()}
@@ -77,6 +79,14 @@ def read_flat(
         raise ValueError(f"the alpha of {lost[0]}, which has no adapter")
     found = {place: with_alpha(roles, alphas[place]) if place in alphas else roles for place, roles in layers.items()}
     return in_diffusers_layers(found, parts[main], main)
+
+
+def flattened(key: str) -> str:
+    """A tensor's name with the network's layer in it flat, if it is dotted."""
+    if not key.startswith(DOTTED):
+        return key
+    layer = key.removesuffix(ALPHA) if key.endswith(ALPHA) else layer_of(key)[0]
+    return NETWORK[0] + layer.removeprefix(DOTTED).replace(".", "_") + key.removeprefix(layer)
 
 
 def layer_in(name: str, flat: Mapping[str, Mapping[str, str]], main: str) -> str:

@@ -195,6 +195,33 @@ def test_flat_names_of_text_encoders_and_of_the_first_authors(sdxl: Path, tmp_pa
     assert sum("adapter fused into 1 layers" in note for note in fused.info.notes) == 2
 
 
+def test_dotted_names_as_comfyui_writes_them_mean_the_same(sdxl: Path, tmp_path: Path) -> None:
+    base = opened(sdxl)
+    both = {
+        "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q":
+            "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q",
+        "lora_te1_text_model_encoder_layers_0_self_attn_q_proj":
+            "text_encoders.clip_l.transformer.text_model.encoder.layers.0.self_attn.q_proj",
+        "lora_te2_text_model_encoder_layers_0_self_attn_q_proj":
+            "text_encoders.clip_g.transformer.text_model.encoder.layers.0.self_attn.q_proj",
+    }  # fmt: skip
+    flat_file, dotted_file = tmp_path / "flat.safetensors", tmp_path / "dotted.safetensors"
+    draw, state = torch.Generator().manual_seed(5), dict[str, torch.Tensor]()
+    for name, width in zip(both, (8, 16, 24), strict=True):
+        state |= {f"{name}.lora_{way}.weight": torch.randn(shape, generator=draw)
+                  for way, shape in (("down", (2, width)), ("up", (width, 2)))}  # fmt: skip
+        state[f"{name}.alpha"] = torch.tensor(3.0)
+    save_file(state, flat_file)
+    save_file(
+        {f"{both[key.split('.')[0]]}.{key.partition('.')[2]}": value for key, value in state.items()}, dotted_file
+    )
+    flat_ones, dotted_ones = networks(opened(sdxl, flat_file)), networks(opened(sdxl, dotted_file))
+    for before, one, other in zip(networks(base), flat_ones, dotted_ones, strict=True):
+        theirs, start = dict(other.named_parameters()), dict(before.named_parameters())
+        changed = [name for name, value in one.named_parameters() if not torch.equal(value, start[name])]
+        assert len(changed) == 1 and all(torch.equal(value, theirs[name]) for name, value in one.named_parameters())
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
