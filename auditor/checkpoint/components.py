@@ -163,6 +163,14 @@ def check_finite(network: torch.nn.Module, subject: str) -> None:
             raise CheckpointError(subject, got, "finite weights", remedy)
 
 
+def refuse_shift(scan: Scan, autoencoder: Any) -> None:
+    """Raise CheckpointError for a shift of latents in a family whose pipeline passes over it."""
+    shift = autoencoder.config.get("shift_factor")
+    if shift:
+        remedy = "Remove it if it was trained without."
+        raise CheckpointError(f"{scan.path}: vae: shift_factor", shift, "none, as its pipeline heeds none", remedy)
+
+
 def scheduler_config(scan: Scan) -> dict[str, object]:
     """scheduler_config.json with the defaults of diffusers' class of that name filled in where it is silent."""
     import diffusers

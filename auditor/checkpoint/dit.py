@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network
+from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network, refuse_shift
 from auditor.checkpoint.family import OpenNetwork, Parts, Trained, families
 from auditor.checkpoint.latents import KlAutoencoder
 from auditor.checkpoint.scan import Scan
@@ -43,6 +43,7 @@ def load_dit(scan: Scan, trained: Trained, device: str) -> Parts:
     refuse_exploding(scan, trained)
     network = load_network(scan, "transformer", "DiTTransformer2DModel", device)
     autoencoder = load_network(scan, "vae", "AutoencoderKL", device)
+    refuse_shift(scan, autoencoder)
     channels, out = network.config.in_channels, network.out_channels
     if out not in (channels, 2 * channels) or autoencoder.config.latent_channels != channels:
         got = f"{channels} channels in, {out} out, {autoencoder.config.latent_channels} of the autoencoder's latents"

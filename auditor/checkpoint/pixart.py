@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network
+from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network, refuse_shift
 from auditor.checkpoint.family import Parts, Trained, families
 from auditor.checkpoint.scan import Scan
 from auditor.checkpoint.sized import load_kl_autoencoder
@@ -72,6 +72,7 @@ def load_pixart(scan: Scan, trained: Trained, device: str) -> Parts:
         raise CheckpointError(f"{scan.path}: transformer: out_channels", out, expected, SAVE_AGAIN)
     size = image_size(scan, "transformer", network.config.sample_size)
     codec, shape = load_kl_autoencoder(scan, trained, device, channels, size, network.config.patch_size)
+    refuse_shift(scan, codec.network)
     length = LENGTHS[str(scan.model_index["_class_name"])]
     encoder = load_text_encoder(scan, "T5EncoderModel", device, length=length)
     told = codec.pixel_shape[1:] if network.use_additional_conditions else None

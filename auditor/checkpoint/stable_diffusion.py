@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network
+from auditor.checkpoint.components import SAVE_AGAIN, image_size, load_network, refuse_shift
 from auditor.checkpoint.family import Parts, Trained, families
 from auditor.checkpoint.latents import KlAutoencoder
 from auditor.checkpoint.scan import Scan
@@ -75,6 +75,7 @@ def load_conditional_unet(
     size = image_size(scan, "unet", network.config.sample_size)
     levels = 2 ** (len(network.config.block_out_channels) - 1)
     codec, shape = load_kl_autoencoder(scan, trained, device, channels, size, levels)
+    refuse_shift(scan, codec.network)
     return network, codec, shape
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import torch
 from auditor.checkpoint.latents import PixelScaling
 from auditor.checkpoint.load import load
 from auditor.checkpoint.scan import scan
-from tests.text_pipelines import save_sana
+from auditor.errors import CheckpointError
+from tests.image_pipelines import save_dit
+from tests.text_pipelines import save_pixart, save_sana, save_sd, save_sdxl
 
 EVERY_VALUE = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
 
@@ -90,3 +94,15 @@ def test_autoencoders_take_a_bounded_number_of_pixels_at_once(
     # of a batch without a finite sample nothing is left
     assert codec.to_model(whole[:0]).shape == wanted[:0].shape
     assert codec.to_pixels(latents[:0]).shape == whole[:0].shape
+
+
+SHIFTED: dict[str, Callable[[Path], Path]] = {"sd": save_sd, "sdxl": save_sdxl, "pixart": save_pixart, "dit": save_dit}
+
+
+@pytest.mark.parametrize("name", SHIFTED)
+def test_a_shift_that_the_pipeline_would_pass_over_is_refused(name: str, tmp_path: Path) -> None:
+    file = SHIFTED[name](tmp_path / name) / "vae" / "config.json"
+    load(scan(tmp_path / name))  # negative control
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"shift_factor": 0.1}))
+    with pytest.raises(CheckpointError, match="shift_factor"):
+        load(scan(tmp_path / name))
