@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BUCKETS = 64  # that n-grams are hashed into, of letters and of words each
+COUNTED = 8  # columns before these
+OUTLIER = 8.0  # standard deviations to which a count is pulled in
 
 
 def style_features(prompts: Sequence[str], lengths: Sequence[int]) -> NDArray[np.float32]:
@@ -20,9 +22,26 @@ def style_features(prompts: Sequence[str], lengths: Sequence[int]) -> NDArray[np
       lengths: Tokens of each, without those that begin and end it.
     """
     if not prompts:
-        return np.zeros((0, 8 + 2 * BUCKETS), np.float32)
+        return np.zeros((0, COUNTED + 2 * BUCKETS), np.float32)
     rows = [_row(prompt, length) for prompt, length in zip(prompts, lengths, strict=True)]
     return np.array(rows, np.float32)
+
+
+def style_distances(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How unlike each pair of prompts is written, Float64[N N]: counts, trigrams and words have the same say.
+
+    Args:
+      features: Float32[N 136] of :func:`style_features`.
+    """
+    counted, *hashed = np.split(features.astype(np.float64), [COUNTED, COUNTED + BUCKETS], axis=1)
+    spread = counted.std(0)
+    counted = (counted - counted.mean(0)) / np.where(spread < 1e-9, np.inf, spread)
+    found = np.zeros((len(features), len(features)))
+    for block in (np.clip(counted, -OUTLIER, OUTLIER), *hashed):
+        squares = (block**2).sum(1)
+        apart = np.sqrt(np.maximum(squares[:, None] + squares - 2 * block @ block.T, 0))
+        found += apart / max(float(apart.mean()), 1e-12)
+    return found
 
 
 def _row(prompt: str, length: int) -> list[float]:

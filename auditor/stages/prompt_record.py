@@ -164,6 +164,11 @@ def _of_controls(comparison: Comparison) -> list[str]:
             "Tested and control prompts differ in length or style by more than chance. Scores are adjusted for it; "
             "calls lean on that adjustment, and controls of the same origin would be better."
         ]
+    if comparison.status == "not tested":
+        return [
+            "So few prompts cannot show that tested and control prompts are written alike; calls suppose that they are "
+            "of the same origin."
+        ]
     return []
 
 

@@ -27,6 +27,7 @@ class Comparison(Part):
     status: Comparable
     statement: str
     blind_auc: Estimate | None = None  # of a classifier that sees the texts alone
+    style_p: float | None = None  # of both being written alike, where a side is too few for a classifier
     lengths_p: float | None = None  # Kolmogorov-Smirnov, of the lengths in tokens
     median_tokens: list[float] = []  # of tested prompts and controls
 
