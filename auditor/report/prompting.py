@@ -13,8 +13,8 @@ from auditor.store.wording import count, decimal
 HEADER = ("Prompt", "It is", "Generations that land", "On")
 GUIDANCE_HEADER = ("Guidance scale", "Generations", "Copy rate", "Distinct training images")
 GUIDANCE_NOTE = (
-    "Every prompt or class was asked for once under each scale before any came again. What counts as a copy was "
-    "decided on all generations together."
+    "Every prompt or class was asked for once under each scale before any came again, and every prompt is counted as "
+    "often under one scale as under another. What counts as a copy was decided on all generations together."
 )
 SHOWN = 20  # prompts listed
 MOST = 80  # characters of a prompt, and of the ids beside it

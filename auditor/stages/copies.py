@@ -23,7 +23,7 @@ from auditor.stages.base import BaseAnswers, contrast, marked
 from auditor.stages.checks import memorizer_check, placebo, resolving_check
 from auditor.stages.embed import Embedded
 from auditor.stages.generate import Generations, Made
-from auditor.stages.guidance import rates_by_guidance, scales_of
+from auditor.stages.guidance import rates_by_guidance, scales_of, whole_rounds
 from auditor.stages.inputs import Images, Inputs
 from auditor.stages.kinds import NO_LOOK, Sight, closer_look
 from auditor.stages.pool import build_pool, plant_in
@@ -140,7 +140,11 @@ def search_copies(
         competition = competition.model_copy(update={"copied_prompts": copied})
     scale = scales_under(inputs, generations, config.generation.guidance_scales)
     if scale is not None:
-        rates = rates_by_guidance(decision, asked, scale)
+        counted = np.ones(len(scale), np.bool_)
+        if inputs.prompts:  # else the unit is the generation, and a try more is a unit more
+            labels, scales = len(inputs.prompts.texts), len(config.generation.guidance_scales)
+            counted = whole_rounds(generations.probe, labels, scales, config.generation.probes)
+        rates = rates_by_guidance(decision, asked, scale, counted)
         competition = competition.model_copy(update={"by_guidance": rates})
     competition = name_probes(competition, generations, inputs.prompts, scale)
     checks = [

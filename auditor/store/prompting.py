@@ -36,6 +36,6 @@ class GuidanceRate(Part):
     """How many generations of one guidance scale land on copied images, of an audit under several."""
 
     scale: float
-    generations: int
+    generations: int  # counted: under a prompt, as many for every scale
     images: int  # distinct training images landed on
     copy_rate: Estimate

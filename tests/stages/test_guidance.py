@@ -20,7 +20,7 @@ from auditor.progress import Silent
 from auditor.report.markdown_text import table
 from auditor.report.prompting import GUIDANCE_HEADER, guidance_rows
 from auditor.stages.generate import generate
-from auditor.stages.guidance import one_scale, scales_of
+from auditor.stages.guidance import one_scale, scales_of, whole_rounds
 from auditor.stages.inputs import open_inputs
 from auditor.store.record import Record
 from auditor.store.run_directory import RunDirectory
@@ -128,6 +128,33 @@ def test_guidance_brings_out_what_its_prompts_belong_to(audits: dict[str, tuple[
         rates[name] = [one.copy_rate.value or 0.0 for one in found]
     assert rates["repeated"][1] > 0.8 > 0.3 > rates["held out"][1]
     assert rates["repeated"][1] > rates["repeated"][0] + 0.2
+
+
+def test_no_scale_has_a_try_more_than_another(fixtures: Path, tmp_path: Path) -> None:
+    """Three scales that are all but one, four seeds: the first has two tries of each prompt, the others one."""
+    table = pq.read_table(fixtures / "twemoji" / "train.parquet").to_pylist()
+    repeated = set(json.loads((fixtures / "twemoji" / "truth.json").read_text())["repeated"])
+    (tmp_path / "prompts.txt").write_text("\n".join(row["caption"] for row in table if row["id"] in repeated))
+    asked = trained(fixtures, tmp_path / "prompts.txt", 4)
+    same = {"guidance_scale": [0.0, 1e-6, 2e-6], "probes": 160}
+    config = asked.model_copy(update={"generation": asked.generation.model_copy(update=same)})
+    record = auditor.run(config, tmp_path / "run")
+    found = record.copies[0].by_guidance
+    assert [(one.generations, one.copy_rate.n) for one in found] == [(40, 40)] * 3
+    landed = [one.images for one in found]
+    assert max(landed) - min(landed) <= 12  # of 40, each with one try in three independent ones
+    evidence = {item.probe for item in record.copies[0].evidence}
+    assert evidence  # all 160 still decide what is a copy
+
+
+def test_a_round_is_every_prompt_under_every_scale() -> None:
+    counted = whole_rounds(np.arange(16), 2, 3, 16)
+    assert counted.tolist() == [True] * 12 + [False] * 4
+    assert (
+        np.bincount(np.searchsorted([0.0, 1.0, 2.0], scales_of(np.arange(16), 2, [0.0, 1.0, 2.0])[counted])).tolist()
+        == [4] * 3
+    )
+    assert whole_rounds(np.array([0, 3]), 2, 3, 4).all()  # not one whole round: what there is
 
 
 def test_evidence_says_under_which_scale_it_was_made(audits: dict[str, tuple[Record, Path]]) -> None:
