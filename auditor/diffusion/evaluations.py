@@ -16,7 +16,8 @@ Given = Literal["own", "none", "other"]
 class Request(NamedTuple):
     """Ask for the prediction at x_t, Float[B C H W], where every row is at training time t.
 
-    Under each row's own condition, under none, or under that of the row before it (of the last row for the first).
+    Under each row's own condition, under none, or under that of the nearest row before it that has another one (before
+    the first comes the last). Where no row of the batch has another one, that answer is NaN.
     """
 
     x_t: torch.Tensor
@@ -79,11 +80,22 @@ class SharedEvaluations:
 
     def _condition(self, given: Given) -> torch.Tensor:
         assert self.condition is not None
-        return self.condition.roll(1) if given == "other" else self.condition
+        return other_conditions(self.condition) if given == "other" else self.condition
 
     def _read(self, request: Request, place: int) -> Prediction:
         """The output in the request's own dtype and reading."""
         schedule = self.denoiser.schedule
         signal, noise = float(schedule.signal_scale[request.t]), float(schedule.noise_scale[request.t])
         output = self.outputs[place].to(request.x_t.dtype)
+        if request.given == "other" and self.condition is not None:
+            same = other_conditions(self.condition) == self.condition
+            output = torch.where(same.view(-1, *[1] * (output.ndim - 1)), torch.nan, output)
         return read_output(self.denoiser.prediction_type, output, request.x_t, signal, noise)
+
+
+def other_conditions(condition: torch.Tensor) -> torch.Tensor:
+    """Int64[B]: of each row, the condition of the nearest row before it that has another one; its own if none has."""
+    other = condition
+    for step in range(1, len(condition)):
+        other = torch.where(other == condition, condition.roll(step), other)
+    return other

@@ -59,6 +59,26 @@ def test_both_ways_equal_the_sums_written_out(checkpoint: LoadedCheckpoint, norm
     assert table.per_image == {"clid": 6, SHUFFLED: 6}
 
 
+def test_an_image_is_never_controlled_by_its_own_caption(checkpoint: LoadedCheckpoint, normal) -> None:
+    """Four images, two of one caption side by side: the second one takes that before both."""
+    ids, x0 = ["a", "b", "c", "d"], normal(4, 4, *checkpoint.denoiser.sample_shape)
+    own, other = [PROMPTS[k] for k in (0, 0, 1, 2)], [PROMPTS[k] for k in (2, 2, 0, 1)]
+    bound = checkpoint.with_prompts(own)
+    table = sweep(bound.denoiser, [(ids, x0, torch.tensor([0, 0, 2, 3]))], [ATTACKS[SHUFFLED]], seed=SEED)
+    expected = errors(checkpoint, ids, x0, None) - errors(checkpoint, ids, x0, other)
+    np.testing.assert_allclose(table.scores[SHUFFLED]["discrepancy"], expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_where_no_image_has_another_caption_there_is_no_control(checkpoint: LoadedCheckpoint, normal, count) -> None:
+    ids, x0 = ["a", "b", "c"][:count], normal(5, count, *checkpoint.denoiser.sample_shape)
+    bound = checkpoint.with_prompts([PROMPTS[0]] * count)
+    batch = ids, x0, torch.zeros(count, dtype=torch.int64)
+    table = sweep(bound.denoiser, [batch], [ATTACKS[SHUFFLED]], seed=SEED)
+    assert table.ids == [] and [name for name, _ in table.unscored] == ids
+    assert sweep(bound.denoiser, [batch], [ATTACKS["clid"]], seed=SEED).ids == ids  # the attack itself needs no other
+
+
 def test_conditions_follow_their_images_whatever_the_batch(checkpoint: LoadedCheckpoint, normal) -> None:
     ids, x0 = ["a", "b", "c"], normal(3, 3, *checkpoint.denoiser.sample_shape)
     bound = checkpoint.with_prompts(PROMPTS)

@@ -203,6 +203,20 @@ def test_members_are_scored_under_their_own_captions(folder: Path) -> None:
     assert not torch.allclose(predict(denoiser, x_t, t, condition).eps, empty, atol=1e-4)
 
 
+def test_captions_that_the_checkpoint_sees_the_same_of_are_one_condition(folder: Path, tmp_path: Path) -> None:
+    table = pq.read_table(folder / "train.parquet")
+    captions = ["red apple", "Red Apple", "dog face", "red apple", *table["caption"].to_pylist()[4:]]
+    pq.write_table(table.set_column(2, "caption", pa.array(captions)), tmp_path / "train.parquet")
+    inputs = open_inputs(config(folder, data={"train": str(tmp_path / "train.parquet")}))
+    ids = list(inputs.train.digests)
+    _, (names, _, condition) = conditioned(inputs, inputs.train, ids, "members", labelled=True)
+    text = dict(zip(table["id"].to_pylist(), (caption.lower() for caption in captions), strict=True))
+    assert condition is not None
+    same = condition[:, None] == condition[None]
+    assert same.tolist() == [[text[one] == text[other] for other in names] for one in names]
+    assert int(same.sum()) > len(names)
+
+
 @pytest.mark.parametrize("text", ["red apple", "a a b", "flag: chile and peru", "one", "same same"])
 def test_rewording_keeps_or_drops_words_by_the_text_alone(text: str) -> None:
     (shuffled,), (dropped,) = reworded([text], "shuffle", "s"), reworded([text], "drop", "s")

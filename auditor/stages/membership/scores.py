@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from auditor.checkpoint.tokens import read as read_prompts
 from auditor.config import AuditConfig
 from auditor.data.survey import pixel_digest
 from auditor.diffusion.denoiser import Denoiser
@@ -126,20 +127,29 @@ def from_plain(plain: dict[str, Any]) -> ScoreTable:
 def conditioned(inputs: Inputs, images: Images, ids: list[str], stream: str, labelled: bool) -> tuple[Denoiser, Batch]:
     """The named images as one batch in model space with their conditions, and the denoiser that reads these.
 
-    A class-conditional checkpoint takes class numbers; a text-to-image checkpoint is bound to the captions. Both only
-    if all members and all non-members state one (``labelled``): true conditions on one side and others on the other
-    would look like membership. Otherwise classes are drawn at random, and texts are empty.
+    A class-conditional checkpoint takes class numbers; a text-to-image checkpoint is bound to the captions, of which
+    those that it sees the same of are one condition. Both only if all members and all non-members state one
+    (``labelled``): true conditions on one side and others on the other would look like membership. Otherwise classes
+    are drawn at random, and texts are empty.
     """
     read = next(iter(images.source.batches(len(ids), only=frozenset(ids))))
     images.check(read.ids, [pixel_digest(pixels) for pixels in read.pixels])
     checkpoint = inputs.checkpoint
     x0 = checkpoint.codec.to_model(read.pixels)
     if checkpoint.text is not None and labelled:
-        bound = checkpoint.with_prompts([caption or "" for caption in read.captions])
-        return bound.denoiser, (read.ids, x0, torch.arange(len(read.ids), device=x0.device))
+        captions = [caption or "" for caption in read.captions]
+        bound = checkpoint.with_prompts(captions)
+        places = same_places([one.seen for one in read_prompts(bound.denoiser, captions)])
+        return bound.denoiser, (read.ids, x0, torch.tensor(places, device=x0.device))
     classes = checkpoint.num_classes
     if classes is None:
         return checkpoint.denoiser, (read.ids, x0, None)
     texts = read.captions if labelled else [None] * len(read.ids)
     labels = [label_of(name, text, stream, classes) for name, text in zip(read.ids, texts, strict=True)]
     return checkpoint.denoiser, (read.ids, x0, torch.tensor(labels).to(x0.device))
+
+
+def same_places(seen: Sequence[str]) -> list[int]:
+    """Of each text, the place of the first one that is the same."""
+    first: dict[str, int] = {}
+    return [first.setdefault(text, place) for place, text in enumerate(seen)]
