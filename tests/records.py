@@ -135,6 +135,7 @@ def check(id: str, status: str = "passed", encoder: str | None = None, **changes
         "positive-control": "Positive control: planted copies are found",
         "resolving": "The encoder tells copies from look-alikes",
         "coverage": "Images could be read",
+        "captions": "Captions are written alike",
         "untrained": "A network that knows no member tells none",
     }
     values: dict[str, Any] = {

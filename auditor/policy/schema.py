@@ -15,7 +15,7 @@ from auditor.errors import ConfigError
 DEFAULT_NAME = "default"
 
 Limit = Annotated[float, Field(ge=0, le=1)]
-CheckId = Literal["placebo", "blind", "positive-control", "resolving", "coverage", "untrained", "prompts"]
+CheckId = Literal["placebo", "blind", "positive-control", "resolving", "coverage", "untrained", "prompts", "captions"]
 
 
 class CopiesPolicy(Section):

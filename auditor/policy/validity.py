@@ -23,10 +23,13 @@ REMEDIES = {
     "themselves: draw both from the same pool, with the same filters, resolution and file format (`auditor split`, "
     "before training), and audit again.",
     "prompts": "Draw prompts from the captions of both sets alike, as is the default, and audit again.",
+    "captions": "Training and held-out captions can be told apart without the model, and what a caption says moves "
+    "whatever is asked for by it: draw both from the same pool, with the captions they had in training "
+    "(`auditor split`, before training), and audit again.",
     "coverage": "Repair or replace the unreadable images named in the record, and audit again.",
 }
 MORE_IMAGES = "Give more training and held-out images: with these, the check could not have seen a fault."
-SPLIT_CHECKS = ("placebo", "blind", "untrained")  # about the two sets, under whichever encoder they were seen
+SPLIT_CHECKS = ("placebo", "blind", "captions", "untrained")  # about the two sets, whatever encoder saw them
 
 
 def validity_rulings(record: Record, policy: Policy) -> list[Ruling]:

@@ -110,7 +110,7 @@ class EncoderInfo(Part):
 class Check(Part):
     """One blocking check of the audit's own validity."""
 
-    id: Literal["placebo", "blind", "positive-control", "resolving", "coverage", "untrained", "prompts"]
+    id: Literal["placebo", "blind", "positive-control", "resolving", "coverage", "untrained", "prompts", "captions"]
     title: str
     encoder: str | None
     status: CheckStatus

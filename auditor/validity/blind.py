@@ -7,6 +7,7 @@ difference (Das, Zhang and Tramer 2024, arXiv 2406.16201; Duan et al. 2024, arXi
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,11 @@ from auditor.store.record import Check
 
 ALLOWED_AUC = 0.52  # a difference this small does not block an audit
 ERROR_RATE = 0.01  # of the check alone; the family shares it by Holm's method
+Seen = Literal["images", "captions"]
+TITLES: dict[Seen, str] = {
+    "images": "Training and held-out images look alike",
+    "captions": "Captions of training and held-out images are written alike",
+}
 UNDERPOWERED = 0.65  # "not tested" where only an AUC beyond this would be seen with 80% power
 
 
@@ -58,30 +64,41 @@ def blind_scores(
 
 
 def blind_check(
-    scores: NDArray[np.float64], is_member: NDArray[np.bool_], groups: NDArray[np.int64], level: float = 0.95
+    scores: NDArray[np.float64],
+    is_member: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    level: float = 0.95,
+    seen: Seen = "images",
 ) -> Check:
     """Whether the blind AUC exceeds 0.52, over distinct images that lie on one side only.
 
     Blocks when the one-sided p-value of "AUC <= 0.52" is at most 1%; within a family, Holm's method replaces that by
     the adjusted one. With too few images to see a large difference the check says "not tested", whatever the p-value:
     it is carried all the same, and can block after adjustment.
+
+    Args:
+      scores: Of :func:`blind_scores`.
+      is_member: Bool[N].
+      groups: Int64[N] duplicate groups.
+      level: Of the AUC's interval.
+      seen: What the classifier saw of each image.
     """
     counted = _distinct(is_member, groups) & ~_mixed(is_member, groups)
     members, nonmembers = scores[counted & is_member], scores[counted & ~is_member]
     auc = blind_auc(members, nonmembers, level)
     if auc.value is None:
-        return _check("not tested", f"{auc.unscored} for a blind classifier.", None, "", auc)
+        return _check("not tested", f"{auc.unscored} for a blind classifier.", None, "", auc, seen)
     p_value = auc_exceeds(members, nonmembers, ALLOWED_AUC, variance_factor=OUT_OF_FOLD_VARIANCE)
     excess = detectable_auc_excess(len(members), len(nonmembers), level=1 - ERROR_RATE)
-    seen = ALLOWED_AUC + math.sqrt(OUT_OF_FOLD_VARIANCE) * excess
-    power = f"With these numbers a blind AUC of {min(seen, 1):.2f} is found with 80% power."
+    least = ALLOWED_AUC + math.sqrt(OUT_OF_FOLD_VARIANCE) * excess
+    power = f"With these numbers a blind AUC of {min(least, 1):.2f} is found with 80% power."
     statement = (
-        f"A classifier that sees only the images tells {len(members):,} training from {len(nonmembers):,} held-out "
+        f"A classifier that sees only the {seen} tells {len(members):,} training from {len(nonmembers):,} held-out "
         f"images with AUC {auc.value:.3f} [{auc.lower:.3f}, {auc.upper:.3f}]; up to {ALLOWED_AUC} is allowed."
     )
-    if seen > UNDERPOWERED:
-        return _check("not tested", statement, p_value, power, auc)
-    return _check("failed" if p_value <= ERROR_RATE else "passed", statement, p_value, power, auc)
+    if least > UNDERPOWERED:
+        return _check("not tested", statement, p_value, power, auc, seen)
+    return _check("failed" if p_value <= ERROR_RATE else "passed", statement, p_value, power, auc, seen)
 
 
 def blind_auc(members: ArrayLike, nonmembers: ArrayLike, level: float = 0.95) -> Estimate:
@@ -89,11 +106,11 @@ def blind_auc(members: ArrayLike, nonmembers: ArrayLike, level: float = 0.95) ->
     return auc_interval(members, nonmembers, level=level, name="blind AUC", variance_factor=OUT_OF_FOLD_VARIANCE)
 
 
-def _check(status: str, statement: str, p_value: float | None, power: str, auc: Estimate) -> Check:
+def _check(status: str, statement: str, p_value: float | None, power: str, auc: Estimate, seen: Seen) -> Check:
     return Check.model_validate(
         {
-            "id": "blind",
-            "title": "Training and held-out images look alike",
+            "id": "blind" if seen == "images" else seen,
+            "title": TITLES[seen],
             "encoder": None,
             "status": status,
             "statement": statement,

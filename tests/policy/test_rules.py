@@ -188,7 +188,7 @@ def test_membership_that_was_asked_for_is_not_to_be_enabled() -> None:
     assert membership_rule(None, POLICY, asked=True).remedies != membership_rule(None, POLICY).remedies
 
 
-@pytest.mark.parametrize("id", ["blind", "untrained", "placebo"])
+@pytest.mark.parametrize("id", ["blind", "untrained", "placebo", "captions"])
 def test_membership_is_withheld_where_the_sets_differ_by_themselves(id: str) -> None:
     leaking, failed = membership(attack(auc=0.9, excess=0.4)), check(id, "failed")
     withheld = membership_rule(leaking, POLICY, [check("resolving", encoder="pixel"), failed])

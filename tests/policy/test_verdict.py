@@ -74,7 +74,9 @@ def test_what_ends_an_audit_before_there_is_a_record_has_its_own_exit_codes() ->
     assert CheckpointError("a", "b", "c", "d").exit_code == 2
 
 
-@pytest.mark.parametrize("id", ["placebo", "blind", "positive-control", "resolving", "coverage", "untrained"])
+@pytest.mark.parametrize(
+    "id", ["placebo", "blind", "positive-control", "resolving", "coverage", "untrained", "captions"]
+)
 def test_no_failed_check_turns_verbatim_evidence_into_cannot_conclude(id: str) -> None:
     failed = [*checks(), check(id, "failed", None)]
     assert judge(record(copies=[VERBATIM], checks=failed), Policy()).exit_code == 1

@@ -17,6 +17,7 @@ from auditor.stages.copies import CopySearch
 from auditor.stages.embed import Embedded
 from auditor.stages.inputs import Inputs
 from auditor.stages.membership.caption_control import caption_control
+from auditor.stages.membership.captions import captions_check
 from auditor.stages.membership.dataset_inference import infer_dataset
 from auditor.stages.membership.few import no_signals, none_set_aside, slice_counts, too_few, unscored
 from auditor.stages.membership.further import attack_further
@@ -88,6 +89,7 @@ def test_membership(
     seen_of_them = statistics_of((inputs.train, members), (inputs.holdout, nonmembers), levels=True)
     blind = blind_scores(seen_of_them, is_member, singles, seed)
     checks = [blind_check(blind, is_member, singles)]
+    checks += captions_check(inputs, members, nonmembers, config, seed)
     if not asked:
         return Tested(None, checks, none_set_aside(config))
     few = too_few(len(members), len(nonmembers), config.membership.calibration)
