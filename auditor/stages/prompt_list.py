@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from auditor.checkpoint.load import LoadedCheckpoint
 from auditor.data.prompts import read_prompts
+from auditor.errors import ConfigError
 from auditor.store.prompting import Origin
 
 
@@ -48,7 +49,10 @@ def listed(file: Path) -> list[str]:
       ConfigError: No such file, or no prompt in it.
       DataError: Not what its name says.
     """
-    return list(dict.fromkeys(text for text in read_prompts(file) if text))
+    found = list(dict.fromkeys(text for text in read_prompts(file) if text))
+    if not found:
+        raise ConfigError(str(file), "empty prompts only", "prompts with words in them", "Correct the file.")
+    return found
 
 
 def joined(drawn: dict[str, list[str]]) -> Prompts:

@@ -87,12 +87,16 @@ def describe_prompts(config: AuditConfig) -> dict[str, object]:
 def draw_captions(inputs: Inputs, training_alone: bool, count: int, seed: str) -> dict[str, list[str]]:
     """Captions by the set that they are from, of ``count`` distinct images of both sets together.
 
-    Only the images drawn are read; of those without caption there is none in their place.
+    Only the images drawn are read; of those without caption there is none in their place. A few of them do not show
+    that one set has no captions, so the shares of whole sets are compared, too, where the survey counted them.
 
     Raises:
       ConfigError: No captions, or so unlike shares of captioned images that no draw is blind to the sets.
     """
     sets = {"train": inputs.train} if training_alone else {"train": inputs.train, "holdout": inputs.holdout}
+    if all(images.index is None for images in sets.values()):  # else nobody looked at the captions of all
+        counts = {name: len(images.digests) for name, images in sets.items()}
+        refuse_unlike({name: (counts[name] - images.uncaptioned, counts[name]) for name, images in sets.items()})
     pooled = [f"{name}/{identity}" for name, images in sets.items() for identity in images.distinct_ids]
     drawn: dict[str, list[str]] = {name: [] for name in sets}
     for place in choose(seed, "prompts", pooled, count):
@@ -115,7 +119,7 @@ def refuse_unlike(captioned: Mapping[str, tuple[int, int]]) -> None:
     """Captions must be there, and about as often on either side.
 
     Args:
-      captioned: By set, how many of the images drawn state a caption, and how many were drawn.
+      captioned: By set, how many images state a caption, and how many there are: of all, and of those drawn.
 
     Raises:
       ConfigError: None does, or the shares differ by more than 5 points, and by more than chance (Fisher, 1%).

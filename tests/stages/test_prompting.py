@@ -57,6 +57,14 @@ def config(folder: Path, **changes: dict[str, object]) -> AuditConfig:
 
 
 @pytest.fixture(scope="module")
+def uncaptioned(folder: Path) -> Path:
+    """The held-out pictures without their captions."""
+    table = pq.read_table(folder / "holdout.parquet")
+    pq.write_table(table.set_column(2, "caption", pa.array([""] * len(table))), folder / "bare.parquet")
+    return folder / "bare.parquet"
+
+
+@pytest.fixture(scope="module")
 def audited(folder: Path) -> Record:
     return auditor.run(config(folder), folder / "run")
 
@@ -159,13 +167,20 @@ def test_a_caption_of_either_set_in_other_letters_is_of_both() -> None:
     assert merged(drawn, drawn.texts) == drawn
 
 
-def test_captions_on_one_side_are_refused_before_anything_is_made(folder: Path, tmp_path: Path) -> None:
-    table = pq.read_table(folder / "holdout.parquet")
-    bare = table.set_column(2, "caption", pa.array([""] * len(table)))
-    pq.write_table(bare, tmp_path / "bare.parquet")
+@pytest.mark.parametrize("probes", [4, 16, 64])  # of 2 prompts alone, both may be of the captioned side by chance
+def test_captions_on_one_side_are_refused_before_anything_is_made(
+    folder: Path, uncaptioned: Path, tmp_path: Path, probes: int
+) -> None:
+    asked = config(folder, data={"holdout": str(uncaptioned)}, generation={"probes": probes})
     with pytest.raises(ConfigError, match="100% of train captioned and 0% of holdout"):
-        auditor.run(config(folder, data={"holdout": str(tmp_path / "bare.parquet")}), tmp_path / "run")
+        auditor.run(asked, tmp_path / "run")
     assert not (tmp_path / "run" / "generate").exists()
+
+
+def test_a_list_of_empty_prompts_is_refused_by_its_name(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.csv").write_text('caption\n""\n" "\n')
+    with pytest.raises(ConfigError, match=r"prompts.csv: got empty prompts only; expected prompts with words"):
+        open_inputs(config(folder, prompts={"file": str(tmp_path / "prompts.csv")}))
 
 
 def test_prompts_for_a_checkpoint_that_takes_none_are_refused(folder: Path, tmp_path: Path) -> None:
