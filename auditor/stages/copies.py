@@ -163,8 +163,10 @@ def search_copies(
 
 def scales_under(inputs: Inputs, generations: Generations, scales: Sequence[float]) -> NDArray[np.float64] | None:
     """The guidance scale of each generation, Float64[G]; None where not several were asked for."""
+    if len(scales) < 2:  # among them images made elsewhere, whose prompts no checkpoint is there to be asked for
+        return None
     labels = inputs.asked.num_classes
-    return scales_of(generations.probe, labels, scales) if len(scales) > 1 and labels else None
+    return scales_of(generations.probe, labels, scales) if labels else None
 
 
 def beside_base(
