@@ -182,6 +182,17 @@ def test_uneven_prompts_do_not_hide_a_copy_rate(world: Path, unrelated: list[np.
     assert rate.upper is not None and rate.upper > 40 / 120
 
 
+def test_a_prompt_in_other_letters_or_spaces_is_no_other_trial(
+    world: Path, unrelated: list[np.ndarray], tmp_path: Path
+) -> None:
+    spelt = ["Red apple", "red  apple", "red apple", "dog face"]
+    made = write_made(tmp_path / "made", unrelated[:4], [{"prompt": text} for text in spelt])
+    images = open_given(given_config(world, made)).given
+    assert images is not None and images.units.tolist() == [0, 0, 0, 1]
+    assert images.prompts == ("Red apple", "dog face")
+    assert (images.describe().prompts, images.describe().units, images.describe().prompted) == (2, 2, 4)
+
+
 def test_the_same_seed_and_prompt_count_once_and_other_seeds_apart(
     world: Path, unrelated: list[np.ndarray], tmp_path: Path
 ) -> None:

@@ -2,8 +2,8 @@
 
 Probe i is the i-th image in the order of ids. An image that repeats another's pixels, prompt and seed is left out: a
 file copied a hundred times is one generation, not a hundred. What is left counts in *units*, the independent trials of
-every rate: all images of one prompt are one, so are images of one seed and no prompt, and any other image is one by
-itself.
+every rate: all images of one prompt are one, however it is spaced and whatever the case of its letters; so are images
+of one seed and no prompt, and any other image is one by itself.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Given:
     def _unit(self, name: str) -> tuple[str, str]:
         origin = self.origins.get(name, Origin())
         if origin.prompt is not None:
-            return "prompt", origin.prompt
+            return "prompt", folded(origin.prompt)
         return ("seed", origin.seed) if origin.seed is not None else ("image", name)
 
     @cached_property
@@ -78,9 +78,11 @@ class Given:
 
     @cached_property
     def prompts(self) -> tuple[str, ...]:
-        """The prompt of each unit; an empty text where none is known."""
+        """The prompt of each unit, as first spelt; an empty text where none is known."""
         origins = [self.origins.get(name, Origin()) for name in self.ids]
-        texts = {unit: origin.prompt or "" for unit, origin in zip(self.units.tolist(), origins, strict=True)}
+        texts: dict[int, str] = {}
+        for unit, origin in zip(self.units.tolist(), origins, strict=True):
+            texts.setdefault(unit, origin.prompt or "")
         return tuple(texts[unit] for unit in sorted(texts))
 
     @property
@@ -107,7 +109,7 @@ class Given:
             repeats=self.info.images - len(self.ids),
             shape=[self.geometry.channels, self.geometry.height, self.geometry.width],
             prompted=len(prompts),
-            prompts=len(set(prompts)),
+            prompts=len(set(map(folded, prompts))),
             seeded=sum(origin.seed is not None for origin in origins),
             units=int(self.alone.sum()),
             unit=self.unit,
@@ -136,6 +138,11 @@ class Given:
             origin = self.origins.get(self.ids[probe], Origin())
             found[probe] = GivenImage(id=self.ids[probe], prompt=origin.prompt, seed=origin.seed)
         return found
+
+
+def folded(prompt: str) -> str:
+    """A prompt without what may be lost on the model: it is not there to say, and fewer trials promise less."""
+    return " ".join(prompt.split()).casefold()
 
 
 def read_given(asked: ImagesConfig, geometry: Geometry, run: RunDirectory | None = None) -> Given:
