@@ -13,6 +13,7 @@ from auditor.data.tables import CAPTION_COLUMNS, blocks, reading, schema
 from auditor.errors import ConfigError, DataError
 
 TABLES = (".parquet", ".arrow", ".feather")
+NEITHER = (".json", ".tsv")  # tables by their name, whose lines are no prompts
 FORMATS = "a text file, one prompt a line, or a .csv, .jsonl, .parquet or .arrow file with a caption column"
 
 
@@ -24,13 +25,15 @@ def read_prompts(path: Path, column: str | None = None) -> list[str]:
       column: Of a table; None = the first usual name that it has (caption, text, prompt, ...).
 
     Raises:
-      ConfigError: No such file, no prompts, or no such column.
+      ConfigError: No such file, one of another format, no prompts, or no such column.
       DataError: Not what its name says.
     """
     if not path.is_file():
         got = "a folder" if path.is_dir() else "no such file"
         raise ConfigError(str(path), got, FORMATS, "Correct the path.")
     suffix = path.suffix.lower()
+    if suffix in NEITHER:
+        raise ConfigError(str(path), f"a {suffix} file", FORMATS, "Convert it.")
     if suffix in TABLES:
         found = [("" if value is None else str(value)).strip() for value in _columnar(path, column)]
     else:

@@ -62,6 +62,8 @@ def test_a_column_by_name_and_missing_values(tmp_path: Path) -> None:
         ("p.csv", b"x" * 200_000, DataError, "field limit"),
         ("p.jsonl", b'{"caption": "x"\n', DataError, "line 1"),
         ("p.jsonl", b'["x"]\n', DataError, "list"),
+        ("p.json", b'["red apple", "dog face"]', ConfigError, "got a .json file; expected a text file"),
+        ("p.TSV", b"id\tcaption\n1\tred apple\n", ConfigError, "got a .tsv file; expected a text file"),
         ("p.parquet", b"PAR1 not a table", DataError, "parquet"),
         ("p.arrow", b"nothing", DataError, "Arrow"),
     ],
