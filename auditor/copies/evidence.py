@@ -28,7 +28,8 @@ class Doubt(IntEnum):
     NOT_COMPETING = 2
     NO_MARGIN = 3
     TOO_FEW = 4
-    NOT_DISTINCT = 5
+    TOO_FEW_AHEAD = 5
+    NOT_DISTINCT = 6
 
 
 DOUBTS = {
@@ -37,6 +38,8 @@ DOUBTS = {
     Doubt.NOT_COMPETING: "its duplicates do not compete, for the split was not made by group",
     Doubt.NO_MARGIN: "another real image is as near to it as the generation is",
     Doubt.TOO_FEW: "too few hits: {floor:,} training hits are needed before any can be called",
+    Doubt.TOO_FEW_AHEAD: "no held-out image scores as high, but fewer than {floor:,} training images do, and so few "
+    "cannot be called (q = {q_value:.2g})",
     Doubt.NOT_DISTINCT: "held-out images score as high too often (q = {q_value:.2g})",
 }
 
@@ -82,8 +85,11 @@ def assign_tiers(
     witness[groups.group[rows]] = generations
     best = (items.generation[groups.group[rows]] == generations) & (items.row[groups.group[rows]] == rows)
     witness[groups.group[rows[best]]] = generations[best]  # show the item's nearest generation if it passes
-    few = contest.training_hits < contest.floor
-    doubt = np.where(items.is_hit, Doubt.TOO_FEW if few else Doubt.NOT_DISTINCT, Doubt.NO_MARGIN)
+    held_out = items.score[competes & items.is_hit & (groups.kind == GroupClass.HELD_OUT)]
+    doubt = np.where(items.score > held_out.max(initial=-np.inf), Doubt.TOO_FEW_AHEAD, Doubt.NOT_DISTINCT)
+    if contest.training_hits < contest.floor:
+        doubt[:] = Doubt.TOO_FEW
+    doubt[~items.is_hit] = Doubt.NO_MARGIN
     doubt[~competes] = Doubt.NOT_COMPETING
     doubt[groups.kind == GroupClass.MIXED] = Doubt.MIXED
     if not resolving:

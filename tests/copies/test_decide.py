@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from auditor.copies.decide import CopyDecision, decide
+from auditor.copies.groups import GroupClass
 from auditor.copies.pool import Pool
 from auditor.copies.verbatim import verbatim_copies
 from auditor.encoders.pixel import PixelEncoder
@@ -105,6 +106,20 @@ def test_evidence_is_what_the_embeddings_say() -> None:
         assert e.nearest_holdout is not None
         assert e.nearest_holdout.similarity == pytest.approx(nearest.max(), abs=1e-12)
         assert e.nearest_holdout.id == f"g{case.pool.training + int(nearest.argmax())}"
+
+
+def test_suspects_above_every_held_out_image_are_not_said_to_have_rivals() -> None:
+    # 300 training against 900 held-out garments: 2 copies score above all of these, and 4 are the least to call.
+    case = make(2)
+    decision = case.decide(verbatim=None)
+    items, contest = decision.items, decision.contest
+    held_out = items.score[items.is_hit & (decision.groups.kind == GroupClass.HELD_OUT)].max()
+    why = {e.id: (e.similarity, e.why) for e in decision.competition.evidence}
+    assert contest.training_hits >= contest.floor
+    assert {"g0", "g1"} <= why.keys()
+    for similarity, reason in why.values():
+        ahead = f"no held-out image scores as high, but fewer than {contest.floor} training images do"
+        assert reason.startswith(ahead if similarity > held_out else "held-out images score as high too often")
 
 
 @pytest.mark.parametrize(("split", "least", "most"), [("group", 28, COPIED), ("image", 0, 0), ("unknown", 0, 0)])
