@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from auditor.checkpoint.adapter_flat import ALPHA, is_flat, read_flat
-from auditor.checkpoint.adapter_header import OTHER_KINDS, PEFT
+from auditor.checkpoint.adapter_header import MISFIT, OTHER_BASE, PEFT
 from auditor.checkpoint.adapter_layers import adaptable, present, updates_of
 from auditor.checkpoint.adapter_names import Layers, by_layer, layer_of, scaled
 from auditor.checkpoint.adapter_scale import refuse_lost, scales
@@ -52,7 +52,7 @@ def fuse_adapter(scan: Scan, file: Path, network: torch.nn.Module, encoders: dic
         found, metadata = read_adapter(file, pipeline, main, {main: network} | encoders)
     except Exception as error:  # files are foreign: converters raise whatever they meet
         got = " ".join(str(error).split())[:300] or type(error).__name__
-        raise CheckpointError(subject, got, f"adapters for a {pipeline}", OTHER_KINDS) from error
+        raise CheckpointError(subject, got, f"adapters for a {pipeline}", MISFIT) from error
     parts, notes = {main: network} | encoders, []
     foreign = [layer for layer in found if layer.split(".", 1)[0] not in parts]
     if foreign:
@@ -69,11 +69,10 @@ def fuse_adapter(scan: Scan, file: Path, network: torch.nn.Module, encoders: dic
                 refuse_lost(adaptable(part), placed, settings)
             dtype = narrowest(type(part).__name__, DTYPES[scan.asked.dtype])
             for place, layer in placed.items():
-                fuse_layer(part.get_submodule(place), layers[layer], weights[layer], dtype)
-        except (ValueError, RuntimeError) as error:  # the latter of factors that cannot be multiplied
-            raise CheckpointError(
-                subject, " ".join(str(error).split()), f"adapters for layers of {name}", OTHER_KINDS
-            ) from error
+                fuse_layer(place, part.get_submodule(place), layers[layer], weights[layer], dtype)
+        except ValueError as error:
+            got = " ".join(str(error).split())
+            raise CheckpointError(subject, got, f"adapters for layers of {name}", MISFIT) from error
         settle(part, dtype, {f"{place}.weight" for place in placed})
         check_finite(part, subject)
         if layers:
@@ -119,9 +118,16 @@ def read_adapter(
     return layers, metadata
 
 
-def fuse_layer(layer: Any, update: Update, scale: float, dtype: torch.dtype) -> None:
-    """The layer with its adapter, computed in float32 and rounded once to ``dtype``, in place."""
-    layer.weight.data = update.applied(layer.weight.data.float(), scale).to(dtype)
+def fuse_layer(place: str, layer: Any, update: Update, scale: float, dtype: torch.dtype) -> None:
+    """The layer with its adapter, computed in float32 and rounded once to ``dtype``, in place.
+
+    Raises:
+      ValueError: Factors of another shape, with the layer's name.
+    """
+    try:
+        layer.weight.data = update.applied(layer.weight.data.float(), scale).to(dtype)
+    except (ValueError, RuntimeError) as error:  # the latter of factors that cannot be multiplied
+        raise ValueError(f"{place}: {error}") from error
 
 
 def settle(part: torch.nn.Module, dtype: torch.dtype, done: Collection[str]) -> None:

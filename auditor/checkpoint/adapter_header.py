@@ -17,6 +17,8 @@ FACTOR = re.compile(
 )
 KINDS = ("LORA", "LOHA", "LOKR")  # as peft calls them; DoRA is LORA with use_dora
 OTHER_KINDS = "Other adapters than LoRA, DoRA, LoHa and LoKr are not audited by this version: fuse them into the base."
+OTHER_BASE = "Name the base that it was trained on."
+MISFIT = f"{OTHER_BASE} {OTHER_KINDS}"
 PEFT = "base_model.model."  # before the names in what peft's own save_pretrained writes
 
 

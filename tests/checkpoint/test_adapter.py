@@ -182,6 +182,18 @@ def test_what_does_not_fit_the_base_is_refused(fault: str, folders: dict[str, Pa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("fault", ["an unknown layer", "another shape"])
+def test_adapters_of_another_base_are_told_to_name_it(fault: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    save_adapter(folders["sd"], tmp_path)
+    file = tmp_path / "pytorch_lora_weights.safetensors"
+    state = {key: value.clone() for key, value in load_file(file).items()}
+    FAULTS[fault][0](state)
+    save_file(state, file)
+    with pytest.raises(CheckpointError, match=r"Name the base that it was trained on\.") as caught:
+        opened(folders["sd"], file)
+    assert {"an unknown layer": "lost", "another shape": UNET.removeprefix("unet.")}[fault] in str(caught.value)
+
+
 def test_files_and_bases_that_cannot_be_are_refused_first(
     folders: dict[str, Path], saved: dict[str, Path], tmp_path: Path
 ) -> None:
