@@ -110,7 +110,7 @@ def _fit(times: NDArray[np.int64], reproduced: NDArray[np.bool_], level: float) 
     if len(distinct) < 2:
         return "all training items stand in the set equally often" if len(distinct) else "no training items"
     if not reproduced.any():
-        return "no training item is reproduced"
+        return "no training item is known to be reproduced"
     hits = np.bincount(place, weights=reproduced).astype(np.int64)
     return fit_line(np.log2(distinct), hits, np.bincount(place), level)
 

@@ -22,9 +22,10 @@ CLUSTERS_HEADER = ("Duplicate cluster", "Times", "Different pictures", "Reproduc
 def sentence(found: Duplication) -> str:
     """How steeply exposure grows with repetition."""
     once, most = found.bins[0], found.bins[-1]
+    known = "are" if found.certified else "are known to be"  # the bound on their number may know of more
     rates = (
         f"Of items that stand {_times(once.least, once.most)} in the training set "
-        f"{percent(once.reproduced.value or 0.0)} are reproduced"
+        f"{percent(once.reproduced.value or 0.0)} {known} reproduced"
     )
     if len(found.bins) > 1:
         rates += f", of those {_times(most.least, most.most)} {percent(most.reproduced.value or 0.0)}"

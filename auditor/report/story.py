@@ -96,10 +96,9 @@ def _copy_figures(decisive: Competition | None) -> list[KeyFigure]:
     if rate.value is None or rate.upper is None:
         return [first, KeyFigure(titles[1], "unknown", missing(rate))]
     if rate.value == 0:
-        return [
-            first,
-            KeyFigure(titles[1], f"at most {percent(rate.upper)}", f"none among {rate.n or 0:,} {trials(rate)}"),
-        ]
+        none = "none certified" if found.value else "none"  # where X is not 0, some are copies, but not known which
+        among = f"{none} among {rate.n or 0:,} {trials(rate)}"
+        return [first, KeyFigure(titles[1], f"at most {percent(rate.upper)}", among)]
     spread = f"interval [{percent(rate.lower or 0.0)}, {percent(rate.upper)}]"
     return [first, KeyFigure(titles[1], percent(rate.value), spread)]
 
@@ -152,11 +151,20 @@ def copies_sentence(competition: Competition) -> str:
         return f"The number of reproduced training images could not be bounded: {missing(bound)}.{verbatim}"
     if bound.value > 0:
         images = "image is" if bound.value == 1 else "images are"
-        return f"At least {bound.value:,.0f} distinct training {images} reproduced ({level} confidence).{verbatim}"
+        more = verbatim if competition.certified or competition.verbatim else f" {_unnamed(competition)}"
+        return f"At least {bound.value:,.0f} distinct training {images} reproduced ({level} confidence).{more}"
     if competition.certified:
         images = f"{count(competition.certified, 'training image')} {'is' if competition.certified == 1 else 'are'}"
         return f"{images} certified as near-copies, too few for a lower bound above zero.{verbatim}"
     return f"No training image is shown to be reproduced beyond what chance explains.{verbatim}"
+
+
+def _unnamed(competition: Competition) -> str:
+    """Why a number of images is reproduced, and none of them by name."""
+    return (
+        f"Which of the {count(competition.suspects, 'suspect')} they are is not shown: their number is beyond chance, "
+        f"but no list of them meets the false discovery rate of {percent(competition.alpha)}."
+    )
 
 
 def resolution_sentence(competition: Competition) -> str:

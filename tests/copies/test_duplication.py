@@ -42,6 +42,8 @@ def test_without_copies_no_curve_rises() -> None:
     assert all((one.reproduced.value or 0) < 0.05 for one in found.bins)
     assert found.doubling.value is None or (found.doubling.lower or 0) < 1
     assert not found.certified and found.held_out.unscored == NO_CONTROL
+    assert "0% are known to be reproduced" in sentence(found)  # X may say that some are
+    assert "no training item is known to be reproduced" in sentence(found)
 
 
 def test_items_that_do_not_compete_count_where_they_beat_every_held_out_item() -> None:

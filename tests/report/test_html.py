@@ -97,6 +97,16 @@ def test_verdict_stands_first_with_reason_and_remedies(failing: Record, tmp_path
     assert "At least 37 distinct training images are reproduced (95% confidence)" in text
 
 
+def test_a_bound_without_certified_images_contradicts_nothing_beside_it(tmp_path: Path) -> None:
+    found = competition()
+    found = found.model_copy(update={"lower_bound": found.lower_bound.model_copy(update={"value": 3, "lower": 3})})
+    text = Page(html(judged(record(copies=[found])), tmp_path)).text
+    assert "images are reproduced (95% confidence). Which of the 4 suspects they are is not shown" in text
+    assert "none certified among 2,048 generations" in text
+    unbounded = Page(html(judged(record()), tmp_path)).text
+    assert "Which of the" not in unbounded and "none among 2,048 generations" in unbounded
+
+
 @pytest.mark.parametrize(
     ("changes", "word"),
     [({}, "Pass"), ({"membership": None}, "Cannot conclude"), ({"copies": [competition(verbatim=1)]}, "Fail")],
