@@ -57,6 +57,8 @@ def lookup(
                 under[place].append(one)
             meter(1)
     scores, prompts = membership_rows(finished), record.generation.prompts
+    if prompts and prompts.source == "empty":  # generations under no text are independent, as of other checkpoints
+        prompts = None
     units = prompts.prompts if prompts else record.images.units if record.images else None
     return Lookup(
         run=str(run_dir),

@@ -72,13 +72,14 @@ def copy_rate(
     lower = clopper_pearson(hit, units, level, "two-sided").lower
     most = clopper_pearson(maybe, units, level, "upper" if maybe == 0 else "two-sided").upper
     upper = min(1.0, most / recall.lower) if recall.lower else 1.0
+    one = unit.removesuffix("s") if maybe == 1 else unit
     return Estimate(
         name="copy rate",
         value=hit / units,
         lower=lower,
         upper=upper,
         level=level,
-        method=f"Clopper-Pearson, the upper end over {maybe} {unit} on items that are "
+        method=f"Clopper-Pearson, the upper end over {maybe} {one} on items that are "
         "certified, verbatim or may be copied, divided by the lower bound of the planted copies' recall",
         n=units,
         unit=f"share of {unit}",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from auditor.report.markdown_text import escape, table
 from auditor.report.story import estimate_text
 from auditor.store.prompting import CopiedPrompt, Prompting
 from auditor.store.record import Competition, Generation
-from auditor.store.wording import count, decimal
+from auditor.store.wording import count
 
 HEADER = ("Prompt", "It is", "Generations that land", "On")
 GUIDANCE_HEADER = ("Guidance scale", "Generations", "Copy rate", "Distinct training images")
@@ -24,22 +25,29 @@ def guidance_phrase(generation: Generation) -> str:
     """Under what guidance generations were made; empty where under none."""
     scale = generation.guidance_scale
     if isinstance(scale, list):
-        return f"guidance scales {', '.join(map(decimal, scale))} in turn"
-    return "" if scale is None else f"guidance scale {decimal(scale)}"
+        return f"guidance scales {', '.join(map(scale_text, scale))} in turn"
+    return "" if scale is None else f"guidance scale {scale_text(scale)}"
+
+
+def scale_text(scale: float) -> str:
+    """A guidance scale as it was given: ``7.5``, ``1``."""
+    return f"{scale:g}"
 
 
 def guidance_rows(c: Competition) -> list[tuple[str, ...]]:
     """One row per guidance scale, where there are several."""
     return [
-        (decimal(one.scale), f"{one.generations:,}", estimate_text(one.copy_rate, share=True), f"{one.images:,}")
+        (scale_text(one.scale), f"{one.generations:,}", estimate_text(one.copy_rate, share=True), f"{one.images:,}")
         for one in c.by_guidance
     ]
 
 
 def asked_sentence(asked: Prompting) -> str:
     """What the checkpoint was asked for."""
-    each = f"{count(asked.prompts, 'prompt')}, {decimal(asked.seeds)} generations each"
-    origin = f"{asked.from_training:,} captions of training images, {asked.from_holdout:,} of held-out ones"
+    each = f"{count(asked.prompts, 'prompt')}, {_seeds(asked.seeds)} each"
+    both = asked.from_training + asked.from_holdout - asked.prompts
+    origin = f"{count(asked.from_training, 'caption')} of training images, {asked.from_holdout:,} of held-out ones"
+    origin += f" ({both:,} of both)" if both > 0 else ""
     said = {
         "captions": f"{each}: {origin}, drawn without regard to which.",
         "training": f"{each}, all captions of training images: a worst case.",
@@ -48,6 +56,12 @@ def asked_sentence(asked: Prompting) -> str:
     }
     changed = {"no": "", "shuffle": " The words of each in random order.", "drop": " One word of each left out."}
     return said[asked.source] + changed[asked.reworded]
+
+
+def _seeds(mean: float) -> str:
+    """How many generations a prompt has: as many for each, or one more for the first ones."""
+    least = math.floor(mean)
+    return count(least, "generation") if mean == least else f"{least:,} or {least + 1:,} generations"
 
 
 def prompts_sentence(c: Competition) -> str:

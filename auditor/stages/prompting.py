@@ -168,10 +168,15 @@ def copied_prompts(
 
 
 def prompting(config: AuditConfig, inputs: Inputs) -> Prompting | None:
-    """The record's entry about all prompts; None where the checkpoint was asked for nothing."""
+    """The record's entry about all prompts; None where the checkpoint takes none."""
     prompts = inputs.prompts
-    if prompts is None:
+    if inputs.checkpoint.text is None:
         return None
+    if prompts is None:
+        return Prompting(
+            source="empty", prompts=1, from_training=0, from_holdout=0, seeds=config.generation.probes,
+            digest=value_digest([""]),
+        )  # fmt: skip
     return Prompting(
         source="file" if config.prompts.file else config.prompts.source,
         reworded=config.prompts.reword,

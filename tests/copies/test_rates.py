@@ -33,6 +33,8 @@ def test_hits_have_the_exact_interval() -> None:
         binomtest(7, 1_000).proportion_ci(0.95, "exact"),
     )
     assert (rate.value, rate.lower, rate.upper) == pytest.approx((0.007, exact.low, exact.high))
+    assert "over 7 generations on" in rate.method
+    assert "over 1 generation on" in copy_rate(first(0, 9), first(1, 9), PERFECT, 0.95).method
 
 
 @pytest.mark.parametrize("lower", [None, 0.0])

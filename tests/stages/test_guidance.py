@@ -18,7 +18,7 @@ from auditor.config import AuditConfig, GenerationConfig, validate
 from auditor.errors import ConfigError
 from auditor.progress import Silent
 from auditor.report.markdown_text import table
-from auditor.report.prompting import GUIDANCE_HEADER, guidance_rows
+from auditor.report.prompting import GUIDANCE_HEADER, guidance_rows, scale_text
 from auditor.stages.generate import generate
 from auditor.stages.guidance import one_scale, scales_of, whole_rounds
 from auditor.stages.inputs import open_inputs
@@ -166,6 +166,7 @@ def test_the_reports_say_how_much_each_scale_gives_away(audits: dict[str, tuple[
     record, path = audits["repeated"]
     for file in ("report.html", "report.md"):
         text = (path / file).read_text()
-        assert "guidance scales 0, 3 in turn" in text and "once under each scale" in text
+        assert "guidance scales 0, 3 in turn" in text and "guidance 3.0" not in text and "once under each scale" in text
     shown = "\n".join(table(GUIDANCE_HEADER, guidance_rows(record.copies[0])))
     assert shown.count("\n") >= 3 and shown in (path / "report.md").read_text()
+    assert [scale_text(scale) for scale in (0.0, 1.0, 7.5)] == ["0", "1", "7.5"]

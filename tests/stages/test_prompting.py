@@ -16,11 +16,13 @@ from auditor.diffusion.denoiser import predict
 from auditor.diffusion.sweep import samples_of
 from auditor.errors import ConfigError
 from auditor.report.lookup import not_shown
+from auditor.report.prompting import asked_sentence
 from auditor.stages.inputs import open_inputs
 from auditor.stages.membership.scores import conditioned
 from auditor.stages.prompt_list import joined, merged
 from auditor.stages.rewording import reworded
 from auditor.stats.power import zero_hit_bound
+from auditor.store.prompting import Prompting
 from auditor.store.record import Record
 from auditor.store.wording import percent
 from tests.micro import write_micro_inputs
@@ -98,6 +100,20 @@ def test_a_plan_counts_prompts_and_not_their_generations(folder: Path, prompts: 
     assert any(f"no hit among {trials} prompts" in line.answer for line in planned.lines())
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"prompts": 3, "seeds": 128 / 3, "source": "file"}, "3 prompts, 42 or 43 generations each, as given."),
+        ({"prompts": 1, "seeds": 1.0, "source": "file"}, "1 prompt, 1 generation each, as given."),
+        ({"from_training": 17, "from_holdout": 15}, "17 captions of training images, 15 of held-out ones (1 of both)"),
+        ({"from_training": 1, "from_holdout": 30}, "4 generations each: 1 caption of training images, 30 of"),
+    ],
+)
+def test_prompts_are_told_in_whole_numbers(change: dict[str, object], said: str) -> None:
+    asked = Prompting(source="captions", prompts=31, from_training=16, from_holdout=15, seeds=4.0, digest="d")
+    assert said in asked_sentence(asked.model_copy(update=change))
+
+
 def test_a_plan_without_prompts_counts_generations(folder: Path) -> None:
     planned = auditor.plan(config(folder, prompts={"source": "empty"}, generation={"guidance_scale": None}))
     assert (planned.trials, planned.by_prompt) == (64, False)
@@ -145,7 +161,11 @@ def test_a_list_of_prompts_and_none_at_all(folder: Path, tmp_path: Path) -> None
     assert any("prompts given" in note for note in listed.not_tested)
     unguided = {"guidance_scale": None}
     bare = auditor.run(config(folder, prompts={"source": "empty"}, generation=unguided), tmp_path / "bare")
-    assert bare.generation.prompts is None
+    assert bare.generation.prompts is not None and bare.generation.prompts.source == "empty"
+    for report in ("report.md", "report.html"):
+        assert "Nothing: the empty prompt." in (tmp_path / "bare" / report).read_text()
+    found = auditor.lookup(tmp_path / "bare", ["nobody"])
+    assert (found.trials, found.asked_for) == (None, None)  # as many independent trials as generations
     assert any("empty prompt" in note for note in bare.not_tested)
 
 
