@@ -9,7 +9,7 @@ from auditor.report.markdown_text import escape, table
 from auditor.report.story import estimate_text
 from auditor.store.prompting import CopiedPrompt, Prompting
 from auditor.store.record import Competition, Generation
-from auditor.store.wording import count
+from auditor.store.wording import bringing, count, missing, percent, trials
 
 HEADER = ("Prompt", "It is", "Generations that land", "On")
 GUIDANCE_HEADER = ("Guidance scale", "Generations", "Copy rate", "Distinct training images")
@@ -95,11 +95,19 @@ def base_sentence(c: Competition) -> str:
     base = c.base
     if base is None:
         return ""
+    name = "The base" if base.name == "base" else f"The base {base.name}"
+    bound, rate = base.lower_bound, base.copy_rate
+    if bound.value is None:
+        many = f"reproduces an unknown number of training images ({missing(bound)})"
+    elif bound.value > 0:
+        images, level = count(int(bound.value), "training image"), percent(bound.level or 0.95)
+        many = f"reproduces at least {images} ({level} confidence)"
+    else:
+        many = "is not shown to reproduce any training image"
     return (
-        f"The base {base.name}, on the same probes and prompts, reproduces at least {estimate_text(base.lower_bound)} "
-        f"training images; {estimate_text(base.copy_rate, share=True)} of what it makes are copies. Of the "
-        f"{count(base.shared + base.added, 'image')} found here, {base.shared:,} are copied by the base as well and "
-        f"{base.added:,} are what the fine-tuning added."
+        f"{name}, on the same probes and prompts, {many}; {estimate_text(rate, share=True)} of {rate.n or 0:,} "
+        f"{trials(rate)} {bringing(rate)}. Of the {count(base.shared + base.added, 'image')} found here, "
+        f"{base.shared:,} are copied by the base as well and {base.added:,} are what the fine-tuning added."
     )
 
 
