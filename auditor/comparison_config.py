@@ -194,7 +194,7 @@ def validate_comparison(raw: object, subject: str) -> ComparisonConfig:
         if first["type"] == "value_error":
             got = str(first["ctx"]["error"])
             raise ConfigError(subject, got, "a comparison that can be made", "Correct the file or options.") from error
-        raise config_error(error, subject) from error
+        raise config_error(error, subject, "auditor init --compare") from error
 
 
 def resolve_comparison(config: ComparisonConfig, base: Path) -> ComparisonConfig:

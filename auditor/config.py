@@ -124,7 +124,8 @@ class CopiesConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> CopiesConfig:
         if "identity" not in self.views or len(set(self.views)) < len(self.views):
-            raise ValueError('views lists "identity", and each of "mirror" and "crop" at most once')
+            got = "without 'identity'" if "identity" not in self.views else "with one of them twice"
+            raise ValueError(f'views {got}; list "identity", and each of "mirror" and "crop" at most once')
         return self
 
 
@@ -150,7 +151,7 @@ class MembershipConfig(Section):
     def _check(self) -> MembershipConfig:
         twice = sorted({name for name in self.attacks if self.attacks.count(name) > 1})
         if twice:
-            raise ValueError(f"attacks lists {twice[0]!r} twice")
+            raise ValueError(f"attacks lists {twice[0]!r} twice; remove one of them")
         if self.enabled and not self.attacks:
             raise ValueError("attacks is empty; list one or more, or set enabled = false")
         given = {"references": self.references, "suspects": self.suspects, "control": self.control}
@@ -222,13 +223,16 @@ class AuditConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> AuditConfig:
         if (self.checkpoint is None) == (self.images is None):
-            raise ValueError("a checkpoint or images made elsewhere: give one of [checkpoint] and [images]")
+            both = "neither of" if self.images is None else "both"
+            raise ValueError(f"{both} [checkpoint] and [images]; give one of them")
         if self.images is not None:
             self._check_without_network()
         kinds = [(encoder.name, encoder.model, encoder.weights) for encoder in self.encoders]
         twice = [name for place, (name, *_) in enumerate(kinds) if kinds[place] in kinds[:place]]
         if twice:
-            raise ValueError(f"the encoder {twice[0]!r} is listed twice with the same model and weights")
+            raise ValueError(
+                f"the encoder {twice[0]!r} is listed twice with the same model and weights; remove one of them"
+            )
         return self
 
     def _check_without_network(self) -> None:
@@ -272,14 +276,26 @@ def validate(raw: object, subject: str) -> AuditConfig:
         raise config_error(error, subject) from error
 
 
-def config_error(error: ValidationError, subject: str) -> ConfigError:
-    """One line for the first fault of a validation: key, value, what was expected."""
+def config_error(error: ValidationError, subject: str, template: str = "auditor init") -> ConfigError:
+    """One line for the first fault of a validation: key, value, what was expected.
+
+    What is wrong with a section as a whole is said by its own check, as what was found and, after a semicolon, what
+    to do; of a value, the check says what was expected.
+
+    Args:
+      template: The command that prints every key.
+    """
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    place = ": ".join(filter(None, [subject, ".".join(str(part) for part in first["loc"])]))
     if first["type"] == "extra_forbidden":
-        return ConfigError(f"{subject}: {key}", "an unknown key", "a documented key", "`auditor init` prints them all.")
-    expected = first["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{subject}: {key}", repr(first["input"])[:80], expected, "Correct the value.")
+        return ConfigError(place, "an unknown key", "a documented key", f"`{template}` prints them all.")
+    said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        found, _, remedy = said.partition("; ")
+        return ConfigError(
+            place, found, "options that fit together", f"{remedy[:1].upper()}{remedy[1:]}." if remedy else "Correct it."
+        )
+    return ConfigError(place, repr(first["input"])[:80], said, "Correct the value.")
 
 
 def resolve_paths(config: AuditConfig, base: Path) -> AuditConfig:

@@ -25,7 +25,7 @@ class ExtractionConfig(Section):
         if not self.levels and not self.problems:
             raise ValueError("levels and problems are both empty; ask for one attack or more")
         if self.levels != sorted(set(self.levels)) or len(set(self.problems)) < len(self.problems):
-            raise ValueError("levels must rise, and no problem may be listed twice")
+            raise ValueError("levels that do not rise, or a problem listed twice; list each once, levels rising")
         return self
 
     @property

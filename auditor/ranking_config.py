@@ -46,7 +46,7 @@ class RankingConfig(Section):
     def _check(self) -> RankingConfig:
         twice = sorted({name for name in self.detectors if self.detectors.count(name) > 1})
         if twice:
-            raise ValueError(f"detectors lists {twice[0]!r} twice")
+            raise ValueError(f"detectors lists {twice[0]!r} twice; remove one of them")
         comparing = [name for name in ("consistency", "regeneration") if name in self.detectors]
         if comparing and self.noises < 2:
             raise ValueError(f"{comparing[0]} compares noises and needs two or more; raise noises or leave it out")

@@ -341,7 +341,7 @@ def test_mixed_sizes_are_refused_or_resized(world: Path, unrelated: list[np.ndar
         ({"regime": {"probes": 64}}, "regime.probes takes a checkpoint"),
         ({"generation": {"steps": 5}}, "generation .* takes a checkpoint"),
         ({"prompts": {"seeds": 2}}, "prompts takes a checkpoint"),
-        ({"checkpoint": {"path": "x"}}, "give one of"),
+        ({"checkpoint": {"path": "x"}}, "Give one of them"),
     ],
 )
 def test_what_takes_a_checkpoint_is_refused(world: Path, change: dict[str, dict[str, object]], line: str) -> None:

@@ -46,7 +46,19 @@ def test_template_shows_every_key() -> None:
             {"membership": {"enabled": False, "references": [{"name": "r", "checkpoint": "r"}]}},
             "references is given, but enabled = false",
         ),
-        ({"encoders": [{"name": "pixel"}, {"name": "pixel"}]}, "the encoder 'pixel' is listed twice"),
+        (
+            {"encoders": [{"name": "pixel"}, {"name": "pixel"}]},
+            "^audit.toml: got the encoder 'pixel' is listed twice .*; expected options that fit together. Remove one",
+        ),
+        (
+            {"prompts": {"file": "p.txt", "source": "training"}},
+            "^audit.toml: prompts: got file and source are both given; expected .*. Remove one of them.$",
+        ),
+        (
+            {"copies": {"views": ["mirror"]}},
+            "copies: got views without 'identity'; expected .*. List \"identity\", and",
+        ),
+        ({"images": {"path": "made"}}, r"^audit.toml: got both \[checkpoint\] and \[images\]; .*Give one of them."),
     ],
 )
 def test_faults_name_key_value_and_expectation(change: dict[str, object], message: str) -> None:

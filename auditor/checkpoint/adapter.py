@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from auditor.checkpoint.adapter_flat import ALPHA, is_flat, read_flat
-from auditor.checkpoint.adapter_header import MISFIT, OTHER_BASE, PEFT
+from auditor.checkpoint.adapter_header import MISFIT, PEFT
 from auditor.checkpoint.adapter_layers import adaptable, present, updates_of
 from auditor.checkpoint.adapter_names import Layers, by_layer, layer_of, scaled
 from auditor.checkpoint.adapter_scale import refuse_lost, scales

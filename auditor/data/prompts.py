@@ -12,6 +12,7 @@ from typing import Any
 from auditor.data.tables import CAPTION_COLUMNS, blocks, reading, schema
 from auditor.errors import ConfigError, DataError
 
+REMEDY = "Rename the column; `auditor prompts` takes its name as --column."
 TABLES = (".parquet", ".arrow", ".feather")
 NEITHER = (".json", ".tsv")  # tables by their name, whose lines are no prompts
 FORMATS = "a text file, one prompt a line, or a .csv, .jsonl, .parquet or .arrow file with a caption column"
@@ -103,5 +104,5 @@ def _chosen(path: Path, names: list[str], column: str | None) -> str:
     found = [name for name in ((column,) if column else CAPTION_COLUMNS) if name in names]
     if not found:
         expected = column or f"one of {', '.join(CAPTION_COLUMNS)}"
-        raise ConfigError(f"{path}: columns", ", ".join(names) or "none", expected, "Name it with --column.")
+        raise ConfigError(f"{path}: columns", ", ".join(names) or "none", expected, REMEDY)
     return found[0]

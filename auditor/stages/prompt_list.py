@@ -49,10 +49,10 @@ def listed(file: Path) -> list[str]:
       ConfigError: No such file, or no prompt in it.
       DataError: Not what its name says.
     """
-    found = list(dict.fromkeys(text for text in read_prompts(file) if text))
-    if not found:
-        raise ConfigError(str(file), "empty prompts only", "prompts with words in them", "Correct the file.")
-    return found
+    texts = list(dict.fromkeys(text for text in read_prompts(file) if text))
+    if not texts:
+        raise ConfigError(str(file), "empty prompts alone", "at least one with text", "Correct the file.")
+    return texts
 
 
 def joined(drawn: dict[str, list[str]]) -> Prompts:

@@ -57,7 +57,7 @@ def test_a_column_by_name_and_missing_values(tmp_path: Path) -> None:
         ("p.txt", b"", ConfigError, "no prompts"),
         ("p.txt", b"\n \n", ConfigError, "no prompts"),
         ("p.txt", b"\xff\xfe\x00caf\xe9", DataError, "UTF-8"),
-        ("p.csv", b"a,b\n1,2\n", ConfigError, "a, b"),
+        ("p.csv", b"a,b\n1,2\n", ConfigError, "a, b.*Rename the column"),
         ("p.csv", b"", ConfigError, "columns"),
         ("p.csv", b"x" * 200_000, DataError, "field limit"),
         ("p.jsonl", b'{"caption": "x"\n', DataError, "line 1"),

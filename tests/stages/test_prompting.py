@@ -169,6 +169,12 @@ def test_a_list_of_prompts_and_none_at_all(folder: Path, tmp_path: Path) -> None
     assert any("empty prompt" in note for note in bare.not_tested)
 
 
+def test_a_list_of_empty_prompts_is_refused_by_its_name(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.csv").write_text('caption\n""\n""\n')
+    with pytest.raises(ConfigError, match=r"prompts.csv: got empty prompts alone; expected at least one with text"):
+        open_inputs(config(folder, prompts={"file": str(tmp_path / "prompts.csv")}))
+
+
 def test_prompts_that_the_checkpoint_sees_the_same_of_are_one_trial(folder: Path, tmp_path: Path) -> None:
     long = " ".join(["red apple"] * 40)
     file = tmp_path / "prompts.txt"
@@ -195,12 +201,6 @@ def test_captions_on_one_side_are_refused_before_anything_is_made(
     with pytest.raises(ConfigError, match="100% of train captioned and 0% of holdout"):
         auditor.run(asked, tmp_path / "run")
     assert not (tmp_path / "run" / "generate").exists()
-
-
-def test_a_list_of_empty_prompts_is_refused_by_its_name(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "prompts.csv").write_text('caption\n""\n" "\n')
-    with pytest.raises(ConfigError, match=r"prompts.csv: got empty prompts only; expected prompts with words"):
-        open_inputs(config(folder, prompts={"file": str(tmp_path / "prompts.csv")}))
 
 
 def test_prompts_for_a_checkpoint_that_takes_none_are_refused(folder: Path, tmp_path: Path) -> None:
