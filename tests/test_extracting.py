@@ -13,9 +13,10 @@ import auditor
 from auditor.cli.main import main
 from auditor.copies.extraction import decide_extraction
 from auditor.errors import ConfigError
+from auditor.report.extraction import extraction_leaflet, extraction_sentence
 from auditor.stages.contestants import Contestants
-from auditor.stages.extraction import attack_block
-from auditor.stages.extraction_record import bound_of_attack
+from auditor.stages.extraction import Answers, AttackPlan, attack_block
+from auditor.stages.extraction_record import bound_of_attack, records_of
 from auditor.store.extraction import Extraction
 from tests.micro import micro_config, write_micro_inputs, write_picture
 
@@ -71,6 +72,10 @@ def test_an_untrained_network_extracts_nothing_and_goes_on_after_a_kill(
     ids = [f"train-{index:04d}" for index in (3, 14, 15, 92)]
     whole = micro(folder, tmp_path / "whole", ids)
     assert whole.extracted == 0 and {record.id for record in whole.records} == set(ids)
+    assert extraction_sentence(whole) == "None of 4 named records is shown to be extracted."
+    some = whole.model_copy(update={"lower_bound": whole.lower_bound.model_copy(update={"value": 2.0})})
+    assert extraction_sentence(some).startswith("At least 2 of 4 named records are extracted, with 95% confidence;")
+    assert extraction_leaflet(some).title == "Records were extracted" and extraction_leaflet(some).tone == "fail"
     calls = 0
 
     def killed(*arguments: object, **keywords: object) -> object:
@@ -140,6 +145,19 @@ def test_an_attack_bounds_nothing_under_an_encoder_that_does_not_resolve(resolvi
     who = Contestants(ids[:10], ids[10:], {}, [], {}, np.zeros(110), [], 0.9, resolving)
     bound = bound_of_attack(decide_extraction(margin[None], 10).contests[0], who, 1, 0.95)
     assert (bound.value is not None and bound.value >= 8) if resolving else bound.value is None and bound.unscored
+
+
+def test_a_record_beyond_all_held_out_images_is_not_said_to_have_rivals() -> None:
+    records, holdout = ["r0", "r1"], [f"h{number}" for number in range(9)]
+    also, times = {name: list[str]() for name in records}, dict.fromkeys(records, 1)
+    who = Contestants(records, holdout, also, [], times, np.zeros(11), [np.arange(3)] * 2, 0.9, True)
+    margin = np.array([[5.0, 0.1, *np.linspace(0, 1, 9)]])
+    plans, answers = [AttackPlan("noised", [], None, 0.5, 1)], Answers(np.zeros((1, 11)), [[]], np.zeros(1, np.int64))
+    entries = records_of(records, who, plans, answers, margin, decide_extraction(margin, 2), 0.1)
+    why = {entry.id: entry.why for entry in entries}
+    beyond = "one attack at least brings it back better than all 9 held-out images, but p = 0.1 over 1 attack"
+    assert why["r0"] == f"{beyond} is the least that so few can show"
+    assert why["r1"] == "held-out images are brought back as well"
 
 
 def test_nan_answers_count_as_none(folder: Path, tmp_path: Path) -> None:

@@ -27,12 +27,19 @@ def extraction_sentence(found: Extraction) -> str:
     tested = [record for record in found.records if record.verdict != "untestable"]
     if not tested:
         return "None of the named records can be tested."
+    at_least = int(found.lower_bound.value or 0)
+    if found.extracted == 0 and at_least:
+        are = "is" if at_least == 1 else "are"
+        return (
+            f"At least {at_least:,} of {count(len(tested), 'named record')} {are} extracted, with "
+            f"{percent(found.level)} confidence; which is not shown, for none is called at a false discovery rate of "
+            f"{percent(found.alpha)}."
+        )
     if found.extracted == 0:
         bound = found.lower_bound.unscored
         doubt = f" ({bound})" if bound else ""
         return f"None of {count(len(tested), 'named record')} is shown to be extracted{doubt}."
-    at_least = found.lower_bound.value or 0
-    many = f"; at least {at_least:,.0f} with {percent(found.level)} confidence" if at_least else ""
+    many = f"; at least {at_least:,} with {percent(found.level)} confidence" if at_least else ""
     return (
         f"{found.extracted:,} of {count(len(tested), 'named record')} {'is' if found.extracted == 1 else 'are'} "
         f"extracted, at a false discovery rate of {percent(found.alpha)} over all attacks{many}."
@@ -43,12 +50,13 @@ def extraction_leaflet(found: Extraction) -> Leaflet:
     """Every format's content."""
     tested = sum(record.verdict != "untestable" for record in found.records)
     able = tested > 0 and found.resolving and found.floor <= tested
-    title = "Records were extracted" if found.extracted else "No record was extracted" if able else "Cannot tell"
+    extracted = bool(found.extracted or found.lower_bound.value)  # a number of them, if none by name
+    title = "Records were extracted" if extracted else "No record was extracted" if able else "Cannot tell"
     return Leaflet(
         kind="Extraction of named training records",
         title=title,
         lead=extraction_sentence(found),
-        tone="fail" if found.extracted else "open",
+        tone="fail" if extracted else "open",
         note=METHOD,
         made=f"{found.started}, auditor {found.tool_version}",
         source="extract.json",

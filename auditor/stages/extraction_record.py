@@ -18,6 +18,7 @@ from auditor.stats.power import competition_floor
 from auditor.store.digest import value_digest
 from auditor.store.extraction import AttackedRecord, AttackResult, Attempt, Verdict
 from auditor.store.parts import Estimate
+from auditor.store.wording import count
 
 SUSPICIOUS = 0.05  # p-value of one record over all attacks
 SHOWN = 24  # records with pictures, extracted ones first
@@ -106,10 +107,20 @@ def _verdict(
         best = max(attempts, key=lambda attempt: (-attempt.p_value, attempt.margin))
         return "extracted", f"{best.attack} brings it back as held-out images are not brought back"
     if p_value > SUSPICIOUS:
-        return "not extracted", "held-out images are brought back as well"
+        return "not extracted", _no_suspect(len(contestants.holdout), attempts, p_value)
     if not contestants.resolving:
         return "suspect", "the encoder does not tell copies from look-alikes on this data"
     return "suspect", f"p = {p_value:.2g} by itself, but q = {q_value:.2g} among the records named is above {alpha:g}"
+
+
+def _no_suspect(holdout: int, attempts: Sequence[Attempt], p_value: float) -> str:
+    """Why a record is not even a suspect: its rivals, or that there are too few to show anything."""
+    if min(attempt.p_value for attempt in attempts) * (holdout + 1) > 1 + 1e-9:
+        return "held-out images are brought back as well"
+    return (
+        f"one attack at least brings it back better than all {holdout:,} held-out images, but p = {p_value:.2g} over "
+        f"{count(len(attempts), 'attack')} is the least that so few can show"
+    )
 
 
 def attack_results(
@@ -169,8 +180,8 @@ def notes_of(contestants: Contestants, named: int, alpha: float, attacks: int) -
     floor = competition_floor(n, m, alpha / attacks) if n else 0
     if floor > n:
         notes.append(
-            f"With {m:,} held-out images and {attacks} attacks none of {n:,} records could be called: give at least "
-            f"{int(np.ceil(attacks / alpha))} held-out images, or try fewer attacks."
+            f"With {m:,} held-out images and {attacks} attacks none of {n:,} records could be called: attack at least "
+            f"{int(np.ceil(attacks / alpha))} held-out images (--against), or try fewer attacks."
         )
     elif floor > 1:
         notes.append(f"{floor:,} records have to be hit by one attack before any can be called.")
