@@ -56,8 +56,13 @@ class Groups:
             )
         limit = max(OVERSIZE_LEAST, OVERSIZE_SHARE * self.distinct.sum())
         for sizes, what in ((self.distinct, "different images"), (self.images, "images")):
-            if sizes.max() > limit:
+            many = int((sizes > limit).sum())
+            if many == 1:
                 notes.append(f"One duplicate group holds {sizes.max():,} {what}, over 1% of the pool: look at it.")
+            elif many:
+                largest = f"the largest {sizes.max():,} {what}"
+                notes.append(f"{many:,} duplicate groups hold over 1% of the pool each, {largest}: look at them.")
+            if many:
                 break
         return notes
 

@@ -109,9 +109,10 @@ def _rate(primary: Competition, policy: Policy) -> Ruling:
     if rate.upper <= allowed:
         return ruling(id, title, "pass", statement)
     if rate.value is None or rate.value > 0 or rate.upper > _bound_without_hits(primary, rate):
+        more = "More prompts" if trials(rate).startswith("prompts") else "More probes"  # noises of one are no trials
         remedy = (
             "Some generations are as near to a training image as a copy is: look at the evidence listed first. "
-            "More probes narrow the interval but do not remove them."
+            f"{more} narrow the interval but do not remove them."
         )
         return ruling(id, title, "cannot conclude", statement, remedy)
     return ruling(id, title, "cannot conclude", statement, _more_probes(primary, policy))

@@ -110,6 +110,8 @@ def test_a_group_over_one_percent_of_the_pool_is_to_be_looked_at() -> None:
     sizes = np.r_[11, np.ones(300, np.int64)]
     groups = Groups(np.zeros(0, np.int64), sizes, np.ones(301, np.int64), np.zeros(301, np.int64), percolated=False)
     assert "11 images" in groups.notes()[0]
+    more = replace(groups, images=np.r_[11, 12, np.ones(299, np.int64)])
+    assert more.notes() == ["2 duplicate groups hold over 1% of the pool each, the largest 12 images: look at them."]
     fine = replace(groups, images=np.r_[40, np.ones(5_999, np.int64)], distinct=np.ones(6_000, np.int64))
     assert fine.notes() == []
 

@@ -104,6 +104,13 @@ def test_remedy_for_a_rate_of_prompts_asks_for_prompts_as_more_noises_are_no_tri
     assert re.search(r"at least [\d,]+ different prompts", remedies) and "probes: with" not in remedies
 
 
+@pytest.mark.parametrize(("unit", "more"), [("prompts", "More prompts"), ("generations", "More probes")])
+def test_what_narrows_a_rate_with_copies_is_more_of_what_it_counts(unit: str, more: str) -> None:
+    rate = share("copy rate", 3, 300).model_copy(update={"unit": f"share of {unit}"})
+    remedies = copies_rule([competition(copy_rate=rate)], POLICY).remedies
+    assert any(f"{more} narrow the interval" in remedy for remedy in remedies)
+
+
 def test_no_number_of_probes_is_promised_at_a_recall_of_zero() -> None:
     blind = competition(planted_recall=share("planted", 0, 512), copy_rate=share("copy rate", 0, 300))
     assert any("no number of probes" in remedy for remedy in copies_rule([blind], POLICY).remedies)
