@@ -15,7 +15,7 @@ from auditor.stages.pool import rows_of
 from auditor.store.record import Check
 from auditor.store.regime import RegimeVerdict
 from auditor.store.run_directory import RunDirectory
-from auditor.validity.blind import blind_check, blind_scores
+from auditor.validity.blind import ERROR_RATE, blind_check, blind_scores
 from auditor.validity.placebo import holm_checks
 
 SAMPLE = 1_000  # images a side
@@ -57,7 +57,8 @@ def origin_check(run: RunDirectory, landed: Landed, seed: str) -> Check:
     key = {"members": [train.info.digest, members], "others": [holdout.info.digest, others], "encoder": landed.encoder,
            "real": landed.real.key, "seed": seed}  # fmt: skip
     check = Check.model_validate(run.value(f"origins/{train.info.digest[:16]}", key, compute))
-    name, untested = landed.column.model.name, check.status == "not tested"
+    name, told = landed.column.model.name, check.p_value is not None and check.p_value <= ERROR_RATE
+    untested = check.status == "not tested" and not told  # too few to miss no difference are enough to show this one
     power = f" Too few images to be sure: {check.power}" if untested and check.power else ""
     return check.model_copy(update={"statement": f"{name}, origin of the images: {check.statement}{power}"})
 
