@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -48,7 +50,9 @@ def eps_slope(
                 # Dual numbers, not torch.func.jvp: inside that, whatever else is made is wrapped, such as weights that
                 # come to the device just then.
                 with sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
-                    dual = forward_ad.make_dual(x, along)  # type: ignore[no-untyped-call]  # torch's are
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", FutureWarning)  # torch's first one, of its own TorchScript
+                        dual = forward_ad.make_dual(x, along)  # type: ignore[no-untyped-call]  # torch's are
                     product: torch.Tensor | None = forward_ad.unpack_dual(eps(dual)).tangent  # type: ignore[no-untyped-call]  # likewise
                 return torch.zeros_like(x) if product is None else product
             except (NotImplementedError, RuntimeError):  # no forward derivative; any other fault comes again below
