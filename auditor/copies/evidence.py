@@ -39,8 +39,8 @@ DOUBTS = {
     Doubt.NO_MARGIN: "another real image is as near to it as the generation is",
     Doubt.TOO_FEW: "too few hits: {floor:,} training hits are needed before any can be called",
     Doubt.TOO_FEW_AHEAD: "no held-out image scores as high, but fewer than {floor:,} training images do, and so few "
-    "cannot be called (q = {q_value:.2g})",
-    Doubt.NOT_DISTINCT: "held-out images score as high too often (q = {q_value:.2g})",
+    "cannot be called (q = {q_value:.3g})",
+    Doubt.NOT_DISTINCT: "held-out images score as high too often (q = {q_value:.3g})",
 }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from auditor.copies.decide import CopyDecision, decide
+from auditor.copies.evidence import DOUBTS, Doubt
 from auditor.copies.groups import GroupClass
 from auditor.copies.pool import Pool
 from auditor.copies.verbatim import verbatim_copies
@@ -120,6 +121,8 @@ def test_suspects_above_every_held_out_image_are_not_said_to_have_rivals() -> No
     for similarity, reason in why.values():
         ahead = f"no held-out image scores as high, but fewer than {contest.floor} training images do"
         assert reason.startswith(ahead if similarity > held_out else "held-out images score as high too often")
+    said = DOUBTS[Doubt.NOT_DISTINCT].format(floor=4, q_value=0.1008)
+    assert said.endswith("(q = 0.101)")  # not the 0.1 that suffices
 
 
 @pytest.mark.parametrize(("split", "least", "most"), [("group", 28, COPIED), ("image", 0, 0), ("unknown", 0, 0)])
