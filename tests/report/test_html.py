@@ -121,6 +121,10 @@ def test_a_record_without_judgement_says_so(tmp_path: Path) -> None:
     assert "Not judged" in Page(html(record(), tmp_path)).text
 
 
+def test_captions_of_wide_tables_stay_on_a_narrow_screen(failing: Record, tmp_path: Path) -> None:
+    assert re.search(r"caption \{[^}]*max-width: calc\(100vw", html(failing, tmp_path))
+
+
 def test_nothing_is_loaded_and_nothing_runs(failing: Record, tmp_path: Path) -> None:
     page = html(failing, tmp_path)
     parsed = Page(page)
