@@ -20,6 +20,7 @@ from auditor.membership.dataset_inference import MOST
 from auditor.policy import read_policy
 from auditor.stages.generate import conditions_of
 from auditor.stages.inputs import Inputs, open_inputs
+from auditor.stages.membership.few import none_set_aside
 from auditor.stages.membership.further import further_evaluations, reported_attacks
 from auditor.stages.membership.power import power_of
 from auditor.stages.membership.scores import swept
@@ -79,6 +80,7 @@ class Plan(Part):
     trials: int = 0  # independent generations, or prompts at most
     by_prompt: bool = False  # whether these are prompts
     zero_hit_rate: float  # bound on the copy rate after no hit among them
+    untested: str = ""  # why membership is not tested; empty where it is
     members: int
     nonmembers_reported: int  # after calibration
     tpr_resolved: bool  # whether TPR at 1% FPR can be reported
@@ -105,14 +107,7 @@ class Plan(Part):
                 f"; the policy wants {self.floor_wanted:,}, which takes {self.holdout_wanted:,} competing held-out "
                 f"images instead of {self.competition:,}"
             )
-        resolved = "can be reported" if self.tpr_resolved else "cannot be reported: fewer than 100 non-members"
-        if self.auc_excess < MOST_EXCESS:
-            excess = f"an excess of {self.auc_excess:.3f} is found with 80% power"
-        else:
-            excess = "no excess is found with 80% power: too few images"
-        share = "no share is found" if self.tpr_share is None else f"found if {self.tpr_share:.1%} are"
         trials = count(self.trials, "prompt" if self.by_prompt else "generation")
-        needed = "no number of" if self.images_needed is None else f"{self.images_needed:,}"
         return [
             Line("training set", f"{self.training_images:,} images, {self.training_distinct:,} distinct"),
             Line(
@@ -124,10 +119,7 @@ class Plan(Part):
             Line("copies: floor", floor),
             Line("copies: bound", f"k copies found and no held-out hit prove at least k - {self.null_bound:,} (95%)"),
             Line("copies: rate", f"no hit among {trials} bounds the copy rate at {self.zero_hit_rate:.3%} (95%)"),
-            Line("membership: AUC", excess),
-            Line("membership: a few", f"members recognised outright: {share} (80% power)"),
-            Line("membership: size", f"a harmless checkpoint meets each limit with {needed} images a side (80% power)"),
-            Line("membership: tail", f"TPR at 1% FPR {resolved} ({self.nonmembers_reported:,} non-members reported)"),
+            *(self._membership_lines() if not self.untested else [Line("membership", self.untested)]),
             Line(
                 "denoiser evaluations",
                 f"{self.generation_evaluations:,} for generations, "
@@ -143,6 +135,21 @@ class Plan(Part):
             Line("memory", f"about {self.memory_bytes / 1e9:.1f} GB; {self.memory_growth}"),
             Line("disk", f"about {self.disk_bytes / 1e6:,.0f} MB in the run directory"),
             *(Line(*line) for line in scale_lines(self.scale_one, self.scale_many)),
+        ]
+
+    def _membership_lines(self) -> list[Line]:
+        resolved = "can be reported" if self.tpr_resolved else "cannot be reported: fewer than 100 non-members"
+        if self.auc_excess < MOST_EXCESS:
+            excess = f"an excess of {self.auc_excess:.3f} is found with 80% power"
+        else:
+            excess = "no excess is found with 80% power: too few images"
+        share = "no share is found" if self.tpr_share is None else f"found if {self.tpr_share:.1%} are"
+        needed = "no number of" if self.images_needed is None else f"{self.images_needed:,}"
+        return [
+            Line("membership: AUC", excess),
+            Line("membership: a few", f"members recognised outright: {share} (80% power)"),
+            Line("membership: size", f"a harmless checkpoint meets each limit with {needed} images a side (80% power)"),
+            Line("membership: tail", f"TPR at 1% FPR {resolved} ({self.nonmembers_reported:,} non-members reported)"),
         ]
 
 
@@ -208,6 +215,7 @@ def plan(config: AuditConfig, *, images: int = IMAGES, machines: int = MACHINES)
         trials=trials,
         by_prompt=by_prompt,
         zero_hit_rate=zero_hit_bound(trials, config.copies.level),
+        untested="" if sizes.membership else " ".join(none_set_aside(config)) or "not asked for",
         members=members,
         nonmembers_reported=reported,
         tpr_resolved=reported >= nonmembers_for_fpr(0.01),

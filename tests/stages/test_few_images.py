@@ -48,6 +48,16 @@ def test_too_few_non_members_are_a_reason_and_a_remedy(folder: Path) -> None:
     assert not any("membership.enabled" in remedy for remedy in found.judgement.remedies)
 
 
+def test_a_plan_says_beforehand_that_membership_is_not_tested(folder: Path) -> None:
+    said = {}
+    for name, asked in {"few": {"nonmembers": 40}, "none": {"enabled": False}, "some": {"nonmembers": 60}}.items():
+        lines = auditor.plan(micro_config(folder, generation={"probes": 16}, membership=asked)).lines()
+        said[name] = [line.answer for line in lines if line.question.startswith("membership")]
+    assert len(said["few"]) == 1 and "membership.nonmembers is 40, and at least 50 are needed" in said["few"][0]
+    assert said["none"] == ["not asked for"]
+    assert len(said["some"]) == 4 and "not tested" not in " ".join(said["some"])
+
+
 def test_held_out_images_that_resemble_training_images_cost_membership_and_not_the_audit(tmp_path: Path) -> None:
     """Every held-out image a training image with one pixel changed: nobody is left on the other side."""
     write_micro_inputs(tmp_path, train=260)
