@@ -119,6 +119,16 @@ def test_an_image_that_two_training_sets_share_is_drawn_once(folder: Path) -> No
     assert [sorted(drawn[side]) for side in ("train", "holdout")] == [sorted(table) for table in tables]
 
 
+def test_a_held_out_set_without_captions_is_refused_however_few_are_drawn(folder: Path, tmp_path: Path) -> None:
+    bare = pq.read_table(folder / "holdout.parquet").drop_columns(["caption"])
+    pq.write_table(bare, tmp_path / "holdout.parquet")
+    data = asked(folder).data.model_dump(mode="json") | {"holdout": str(tmp_path / "holdout.parquet")}
+    inputs = open_compared(asked(folder, data=data))
+    for count in (2, 40):
+        with pytest.raises(ConfigError, match="100% of train captioned and 0% of holdout"):
+            draw_captions(inputs, count, "seed")
+
+
 def test_the_same_network_is_reproduced_and_another_less(folder: Path, made: Comparison, tmp_path: Path) -> None:
     models = [{"checkpoint": str(folder / "ours"), "name": name} for name in ("one", "two")]
     data = asked(folder).data.model_dump(mode="json")

@@ -65,24 +65,34 @@ def image_sets(inputs: ComparedInputs) -> list[Images]:
 def draw_captions(inputs: ComparedInputs, count: int, seed: str) -> dict[str, list[str]]:
     """Captions by side, of ``count`` distinct images of all sets together, each with the same chance.
 
-    Images are told apart by their pixels, since training sets may share some. Only those drawn are read.
+    Images are told apart by their pixels, since training sets may share some. Only those drawn are read. The shares of
+    captioned images are compared in whole sets, and among those drawn.
 
     Raises:
       ConfigError: No captions, or so unlike shares of captioned images that no draw is blind to the sides.
     """
+    sets = image_sets(inputs)
+    for train in sets:
+        if inputs.holdout is not None and train is not inputs.holdout:
+            refuse_unlike({"train": captioned(train), "holdout": captioned(inputs.holdout)})
     place: dict[str, tuple[str, Images, str]] = {}
-    for images in image_sets(inputs):
+    for images in sets:
         side = "holdout" if images is inputs.holdout else "train"
         for name in images.distinct_ids:
             place.setdefault(images.digests[name].hex(), (side, images, name))
     drawn = [place[digest] for digest in choose(seed, "prompts", sorted(place), count)]
     captions: dict[str, list[str]] = {"train": [], "holdout": []}
-    for images in image_sets(inputs):
+    for images in sets:
         side = "holdout" if images is inputs.holdout else "train"
         captions[side] += captions_of(images, [name for _, own, name in drawn if own is images])
     asked = {side: sum(own == side for own, *_ in drawn) for side in captions}
     refuse_unlike({side: (len(captions[side]), asked[side]) for side in captions if asked[side]})
     return captions
+
+
+def captioned(images: Images) -> tuple[int, int]:
+    """How many images of a set state a caption, and how many there are."""
+    return len(images.digests) - images.uncaptioned, len(images.digests)
 
 
 def prompting(config: ComparisonConfig, inputs: ComparedInputs) -> Prompting | None:
