@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from auditor.errors import DataError
 from auditor.regime.landing import Landing
-from auditor.regime.shares import share, share_by_prompt
+from auditor.regime.shares import rows_by_prompt, share, share_by_prompt
 from auditor.store.comparison import Moved
 from auditor.store.parts import Estimate
 
@@ -69,7 +69,7 @@ def moved(
 def _share(name: str, hit: NDArray[np.bool_], prompt: NDArray[np.int64] | None, level: float) -> Estimate:
     if prompt is None:
         return share(name, int(hit.sum()), len(hit), level)
-    return share_by_prompt(name, [float(hit[prompt == one].mean()) for one in np.unique(prompt)], level)
+    return share_by_prompt(name, [float(hit[rows].mean()) for rows in rows_by_prompt(prompt)], level)
 
 
 def _sign_test(onto: NDArray[np.bool_], off: NDArray[np.bool_], prompt: NDArray[np.int64] | None) -> float:

@@ -32,7 +32,7 @@ from auditor.regime.reproducibility import (
     mean_similarity,
     too_few,
 )
-from auditor.regime.shares import CALIBRATION, REPORTED, share_by_prompt
+from auditor.regime.shares import CALIBRATION, REPORTED, rows_by_prompt, share_by_prompt
 from auditor.search.index import check_comparable
 from auditor.store.comparison import DataRelation, Reproducibility
 
@@ -91,7 +91,7 @@ def prompted_reproducibility(
     if not len(left) == len(right) == len(prompt):
         got = f"{len(left)}, {len(right)} and {len(prompt)} rows"
         raise DataError("left, right and prompt", got, "one row per probe", "Match the probes.")
-    asked = [rows for rows in (np.flatnonzero(prompt == one) for one in np.unique(prompt)) if len(rows) > 1]
+    asked = [rows for rows in rows_by_prompt(prompt) if len(rows) > 1]
     plain = np.einsum("gd,gd->g", left.astype(np.float64), right.astype(np.float64))
     above = [float((plain[rows] > RP_PUBLISHED).mean()) for rows in asked]
     published = share_by_prompt(PUBLISHED, above, level, method="uncalibrated threshold; ")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from auditor.stats.intervals import clopper_pearson
 from auditor.store.parts import Estimate
 
@@ -58,6 +61,16 @@ def share_by_prompt(
         n=trials,
         unit=unit,
     )
+
+
+def rows_by_prompt(prompt: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The rows of each prompt that was asked for, in rising order; prompts likewise.
+
+    Args:
+      prompt: Int64[G], which prompt each probe asked for.
+    """
+    order = np.argsort(prompt, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(prompt[order])) + 1) if len(prompt) else []
 
 
 def unscored(name: str, reason: str, *, n: int | None = None, unit: str = "") -> Estimate:
