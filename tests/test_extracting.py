@@ -178,7 +178,8 @@ def test_nan_answers_count_as_none(folder: Path, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         ([], "--ids"),
-        (["--id", "nobody"], "not in the training set"),
+        (["--id", "nobody"], "1 id that is not in the training set"),
+        (["--id", "nobody", "--id", "none"], "2 ids that are not in the training set"),
         (["--id", "train-0003", "--level", "0.01"], "more noise"),
         (["--id", "train-0003", "--ids", "missing.txt"], "missing.txt"),
         (["--id", "train-0003", "--hide", "nothing", "--set", "generation.steps=500"], "training times"),

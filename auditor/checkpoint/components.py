@@ -78,10 +78,10 @@ def load_network(scan: Scan, name: str, kind: str, device: str, *, library: str 
         got = " ".join(str(error).split())[:300] or type(error).__name__
         raise CheckpointError(subject, got, f"weights and configuration of a {kind}", SAVE_AGAIN) from error
     unexpected = [key for key in found["unexpected_keys"] if not COUNTED.search(key)]
-    for keys, fault in ((found["missing_keys"], "lacks"), (unexpected, "has unexpected")):
+    for keys, fault in ((found["missing_keys"], "that lacks the"), (unexpected, "with the unexpected")):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            got = f"a file that {fault} the tensor {sorted(keys)[0]}{more}"
+            got = f"a file {fault} tensor {sorted(keys)[0]}{more}"
             raise CheckpointError(subject, got, f"exactly the tensors of its {kind} configuration", SAVE_AGAIN)
     if not awaits_adapter(scan, name, kind):
         own_memory(network, stored_dtypes(folder) if single is None else set(STORED.values()))

@@ -89,7 +89,8 @@ def read_named(inputs: Inputs, ids: Sequence[str]) -> list[str]:
     """
     unknown = [name for name in ids if name not in inputs.train.digests]
     if unknown:
-        got = f"{len(unknown):,} ids that are not in the training set (such as {unknown[0]!r})"
+        are = "id that is" if len(unknown) == 1 else "ids that are"
+        got = f"{len(unknown):,} {are} not in the training set (such as {unknown[0]!r})"
         raise ConfigError("--ids", got, "training ids", "Correct the list; `auditor lookup` finds a file's id.")
     return list(dict.fromkeys(ids))
 

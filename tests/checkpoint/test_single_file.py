@@ -73,7 +73,7 @@ TEXT = "cond_stage_model.transformer.text_model.final_layer_norm.bias"
 QUANT = "first_stage_model.quant_conv.bias"
 FAULTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
     "foreign": (lambda s: s.update({"control_model.zero.weight": torch.zeros(2)}), "control_model"),
-    "extra in the network": (lambda s: s.update({"model.diffusion_model.extra": torch.ones(2)}), "unexpected"),
+    "extra in the network": (lambda s: s.update({"model.diffusion_model.extra": torch.ones(2)}), "with the unexp"),
     "lost in the network": (lambda s: s.pop(IN_LAYER), "unet"),
     "lost in the text encoder": (lambda s: s.pop(TEXT), "text_encoder"),
     "lost in the autoencoder": (lambda s: s.pop(QUANT), "vae"),
