@@ -5,7 +5,7 @@ from __future__ import annotations
 from auditor.store.membership import Membership
 
 ALWAYS = [
-    "Other samplers, guidance scales and numbers of steps than the one above.",
+    "Other samplers, guidance scales and numbers of steps than those above.",
     "Objects drawn anew in another scene: only what is repeated in its pixels counts as a part.",
     "Attributes of people or groups that could be inferred without a copy.",
 ]

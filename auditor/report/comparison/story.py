@@ -36,7 +36,7 @@ class Headline:
 
 MEANINGS: dict[Regime, str] = {
     "memorization": "A checkpoint that memorises gives its training images back. Treat its outputs as copies of them.",
-    "transition": "Some probes come back as training images, others do not. The clusters below say where.",
+    "transition": "Some probes come back as training images, others do not. The section on the memorizer says where.",
     "generalization": "From the same noise, other training images would have led to much the same pictures.",
     "cannot conclude": "The evidence supports neither regime. Treat such a checkpoint as not cleared.",
 }
