@@ -93,7 +93,7 @@ def compare(config: ComparisonConfig, run_dir: Path | str, *, progress: Progress
         sheet_columns=[column.name for column in embedded.columns],
         sheet=write_sheet(run.path, embedded.columns, config.sheet, inputs.prompts),
         notes=found.notes + unanswered(config, attributes),
-        not_tested=prompt_notes(inputs) + NOT_TESTED,
+        not_tested=prompt_notes(config, inputs) + NOT_TESTED,
         prompts=prompting(config, inputs),
     )
     found.write_probes(run.path / "probes.parquet")

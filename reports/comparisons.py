@@ -1,7 +1,8 @@
-"""The reference comparisons: ``make comparisons`` puts the fixtures, and the regime curve, on the same probes.
+"""The reference comparisons: ``make comparisons`` puts the fixtures, the regime curve, and adapters on the same probes.
 
-reports/compare/ and reports/curve/ get comparison.html, comparison.md and comparison.json; the tables go into
-reports/README.md and between the marks in the README. A finished comparison in runs/ is not made again.
+reports/compare/, reports/curve/ and reports/flags/ get comparison.html, comparison.md and comparison.json; the tables
+go into reports/README.md and between the marks in the README. A finished comparison in runs/ is not made again. Names
+as arguments choose some of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from auditor.store.regime import MemorizerAgreement
 from auditor.store.wording import decimal, percent
 
 ROOT = Path(__file__).parent.parent
-COMPARISONS = {"compare": "fixtures/compare.toml", "curve": "fixtures/curve/compare.toml"}
+COMPARISONS = {
+    "compare": "fixtures/compare.toml", "curve": "fixtures/curve/compare.toml", "flags": "fixtures/flags.toml",
+}  # fmt: skip
 BEGIN, END = "<!-- regimes:begin -->", "<!-- regimes:end -->"
 
 
@@ -49,6 +52,8 @@ def table(file: Path) -> str:
     if not file.exists():
         return ""
     found = Comparison.model_validate_json(file.read_text())
+    if found.prompts is not None:
+        return by_fine_tune(found)
     return by_size(found) if found.curve == "size" else by_checkpoint(found)
 
 
@@ -84,6 +89,25 @@ def by_size(found: Comparison) -> str:
         cells = (
             f"{count:,}", mean_rp(pairs, "same"), mean_rp(pairs, "disjoint"), mean_of([a.gl for a in here]),
             mean_of([a.share for a in here]), ", ".join(dict.fromkeys(regimes)),
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def by_fine_tune(found: Comparison) -> str:
+    """One line per fine-tune of a text-to-image checkpoint: how it answers its base's prompts and noises."""
+    pairs = {(pair.left, pair.right): pair for pair in found.pairs if pair.encoder == found.decisive}
+    reasons = {verdict.column: verdict.reasons for verdict in found.regimes if verdict.encoder == found.decisive}
+    chance = percent(1 / found.prompts.seeds) if found.prompts else "–"
+    lines = [
+        f"| fine-tune | moved onto its images | off them | RP with its base | identified, by chance {chance} | |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    for moved in found.moved:
+        pair = pairs[moved.base, moved.tuned]
+        said = next(reason for reason in reasons[moved.tuned] if "come" in reason)
+        cells = (
+            f"`{moved.tuned}`", shown(moved.onto), shown(moved.off), shown(pair.rp), shown(pair.identified), said,
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -110,10 +110,11 @@ def prompting(config: ComparisonConfig, inputs: ComparedInputs) -> Prompting | N
     )
 
 
-def prompt_notes(inputs: ComparedInputs) -> list[str]:
+def prompt_notes(config: ComparisonConfig, inputs: ComparedInputs) -> list[str]:
     """What was not tested about prompts."""
     if inputs.prompts is not None:
-        return ["Other prompts than those above. The closed-form memorizer, and with it the regime: it does not read."]
+        others = "Other prompts than those above. The closed-form memorizer, and with it the regime: it does not read."
+        return [others, *(["Tasks under prompts: they are done under the empty one."] if config.tasks.problems else [])]
     if any(model.checkpoint.text is not None for model in inputs.models):
         return ["Prompts: generations were made under the empty prompt alone."]
     return ["Prompts: the checkpoints take none."]
