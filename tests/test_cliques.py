@@ -3,16 +3,21 @@ nothing."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import auditor
 from auditor.cli.main import main
 from auditor.errors import ConfigError
 from auditor.store.cliques import CliqueSearch
+from tests.single_files import save_single_file
+from tests.text_pipelines import save_sd
 
 
 def search(fixtures: Path, name: str, run_dir: Path, probes: int) -> list[CliqueSearch]:
@@ -65,3 +70,22 @@ def test_the_command_goes_on_and_refuses_another_search(fixtures: Path, tmp_path
 def test_bad_values_are_named(fixtures: Path, changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"generation|encoders"):
         auditor.read_cliques(fixtures / "memorized" / "audit.toml", changes)
+
+
+def test_adapters_and_single_files_are_looked_through(tmp_path: Path) -> None:
+    folder, draw = save_sd(tmp_path / "folder"), torch.Generator().manual_seed(0)
+    file, description = save_single_file(folder, tmp_path)
+    layer = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    factors = {f"{layer}.lora_A.weight": (4, 8), f"{layer}.lora_B.weight": (8, 4)}
+    adapter = tmp_path / "lora.safetensors"
+    save_file({name: torch.randn(shape, generator=draw) for name, shape in factors.items()}, adapter)
+    found = []
+    for more in ([folder], [file, "--config", description], [folder, "--adapter", adapter]):
+        out = tmp_path / str(len(found))
+        quick = ["--probes", "4", "--steps", "2", "--salt", "cliques", "--images", "none", "--run-dir", str(out)]
+        assert main(["cliques", *map(str, more), *quick]) == 0
+        found.append(json.loads((out / "cliques.json").read_text())["checkpoint"])
+    plain, single, adapted = (" ".join(one["notes"]) for one in found)
+    assert f"from {file.name}" in single and f"from {file.name}" not in plain
+    assert "adapter" in adapted and "adapter" not in plain
+    assert len({one["digest"] for one in found}) == 3

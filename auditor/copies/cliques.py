@@ -86,10 +86,7 @@ def chance_law(cloud: Cloud, least: int = LEAST) -> ChanceLaw | str:
       a law has a scale of its own on which its points bunch, which is what memorization is.
     """
     sample = cloud.take(np.arange(len(cloud))[:: max(1, -(-len(cloud) // SAMPLE))])
-    few = (
-        f"fewer than {LEAST_DIFFERENT} different generations, one of each prompt: chance coincidences cannot be told "
-        "from others"
-    )
+    few = f"fewer than {LEAST_DIFFERENT} different generations: chance coincidences cannot be told from others"
     if len(sample) < LEAST_DIFFERENT:
         return few
     distance = np.concatenate([block for _, block in sample.blocks()])
