@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 
 from auditor.cli.main import main
@@ -127,6 +129,28 @@ def test_a_held_out_set_without_captions_is_refused_however_few_are_drawn(folder
     for count in (2, 40):
         with pytest.raises(ConfigError, match="100% of train captioned and 0% of holdout"):
             draw_captions(inputs, count, "seed")
+
+
+def test_held_out_images_of_another_origin_withhold_what_comes_back(
+    folder: Path, made: Comparison, tmp_path: Path
+) -> None:
+    """Inverted: a classifier that sees no checkpoint tells the sides apart, so neither can stand for the other."""
+    table = pq.read_table(folder / "holdout.parquet")
+    place = table.column_names.index("image")
+    inverted = pa.array([negative(image["bytes"]) for image in table["image"].to_pylist()])
+    pq.write_table(table.set_column(place, "image", inverted), tmp_path / "holdout.parquet")
+    data = asked(folder).data.model_dump(mode="json") | {"holdout": str(tmp_path / "holdout.parquet")}
+    found = compare(asked(folder, data=data), tmp_path / "run")
+    reasons = {verdict.column: verdict.reasons for verdict in found.regimes}
+    assert "not of one origin" in reasons["theirs"][0] and "not of one origin" not in " ".join(reasons["ours"])
+    assert not any("not of one origin" in reason for verdict in made.regimes for reason in verdict.reasons)
+
+
+def negative(file: bytes) -> bytes:
+    """A picture's file with its colours inverted."""
+    written = io.BytesIO()
+    ImageOps.invert(Image.open(io.BytesIO(file)).convert("RGB")).save(written, "PNG")
+    return written.getvalue()
 
 
 def test_the_same_network_is_reproduced_and_another_less(folder: Path, made: Comparison, tmp_path: Path) -> None:

@@ -113,9 +113,10 @@ def verdict_on(
     if train is None:
         return without_training(column.name, encoder)
     if answer.memorizer is None:
-        return under_prompts(column.name, encoder, found.copies[encoder, column.name])
-    agreement = next(one for one in found.agreements if (one.column, one.encoder) == (column.name, encoder))
-    verdict = regime_verdict(agreement, partners_of(column, encoder, answers, pairs))
+        verdict = under_prompts(column.name, encoder, found.copies[encoder, column.name])
+    else:
+        agreement = next(one for one in found.agreements if (one.column, one.encoder) == (column.name, encoder))
+        verdict = regime_verdict(agreement, partners_of(column, encoder, answers, pairs))
     origin = origins.get(train.info.digest)
     return verdict if origin is None or origin.status != "failed" else withheld(verdict, origin)
 
