@@ -143,7 +143,22 @@ def test_held_out_images_of_another_origin_withhold_what_comes_back(
     found = compare(asked(folder, data=data), tmp_path / "run")
     reasons = {verdict.column: verdict.reasons for verdict in found.regimes}
     assert "not of one origin" in reasons["theirs"][0] and "not of one origin" not in " ".join(reasons["ours"])
-    assert not any("not of one origin" in reason for verdict in made.regimes for reason in verdict.reasons)
+    plain = [reason for verdict in made.regimes for reason in verdict.reasons]
+    assert not any("not of one origin" in reason or "not written alike" in reason for reason in plain)
+    assert any("only the captions" in note for note in made.notes)
+
+
+def test_captions_that_are_written_otherwise_withhold_it_too(folder: Path, tmp_path: Path) -> None:
+    table = pq.read_table(folder / "holdout.parquet")
+    repeated = pa.array([", ".join([text] * 5) for text in table["caption"].to_pylist()])
+    place = table.column_names.index("caption")
+    pq.write_table(table.set_column(place, "caption", repeated), tmp_path / "holdout.parquet")
+    data = asked(folder).data.model_dump(mode="json") | {"holdout": str(tmp_path / "holdout.parquet")}
+    found = compare(asked(folder, data=data), tmp_path / "run")
+    assert "not written alike" in found.regimes[1].reasons[0]
+    assert "Caption both sides alike" in found.regimes[1].remedies[0]
+    listed = compare(asked(folder, data=data, prompts={"file": str(folder / "prompts.txt")}), tmp_path / "listed")
+    assert not any("written alike" in line for line in [*listed.regimes[1].reasons, *listed.notes])
 
 
 def negative(file: bytes) -> bytes:

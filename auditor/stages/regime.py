@@ -98,7 +98,7 @@ def of_one_origin(regime: CheckpointRegime | None, checks: Sequence[Check]) -> C
     failed = [check for check in checks if check.id == "blind" and check.status == "failed"]
     if regime is None or not failed:
         return regime
-    return regime.model_copy(update={"verdict": withheld(regime.verdict, failed[0])})
+    return regime.model_copy(update={"verdict": withheld(regime.verdict, failed)})
 
 
 def memorizer_bytes(inputs: Inputs) -> int:

@@ -1,4 +1,7 @@
-"""Whether held-out and training images are of one origin: else what favours training images may be owed to theirs."""
+"""Whether held-out and training images are of one origin: else what favours training images may be owed to theirs.
+
+Where their captions are asked for, these must be written alike, too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ import numpy as np
 from auditor.errors import DataError
 from auditor.probes import choose
 from auditor.stages.comparison.landings import Landed
+from auditor.stages.extraction_conditions import stated_captions
 from auditor.stages.inputs import Images
+from auditor.stages.membership.captions import written_alike
 from auditor.stages.membership.sides import statistics_of
 from auditor.stages.pool import rows_of
 from auditor.store.record import Check
@@ -19,20 +24,34 @@ from auditor.validity.blind import ERROR_RATE, blind_check, blind_scores
 from auditor.validity.placebo import holm_checks
 
 SAMPLE = 1_000  # images a side
+APART = {
+    "blind": "Held-out and training images are not of one origin: neither can stand for the other.",
+    "captions": "Captions of held-out and training images are not written alike: prompts may favour one side.",
+}
+REMEDIES = {
+    "blind": "Give held-out images drawn at random from the pool of the training images.",
+    "captions": "Caption both sides alike, or give a list of prompts.",
+}
 
 
-def check_origins(run: RunDirectory, landed: Sequence[Landed], seed: str) -> dict[str, Check]:
-    """The blind check of every training set against the held-out images, by the set's digest.
+def check_origins(run: RunDirectory, landed: Sequence[Landed], seed: str, captions: bool) -> dict[str, list[Check]]:
+    """The blind checks of every training set against the held-out images, by the set's digest.
 
-    A classifier that sees only the images must not tell the sides apart, as in an audit. The sets are one family
-    (Holm); duplicates are those of the first encoder. Empty without held-out images.
+    A classifier that sees only the images must not tell the sides apart, as in an audit, nor one that sees only
+    ``captions`` where these are asked for. All checks are one family (Holm); duplicates are those of the first encoder.
+    Empty without held-out images.
     """
     first: dict[str, Landed] = {}
     for one in landed:
         if one.real.holdout is not None:
             first.setdefault(one.real.train.info.digest, one)
-    checks = holm_checks([origin_check(run, one, seed) for one in first.values()])
-    return dict(zip(first, checks, strict=True))
+    made = [(digest, origin_check(run, one, seed)) for digest, one in first.items()]
+    if captions:
+        made += [(digest, captions_check(run, one, seed)) for digest, one in first.items()]
+    checks: dict[str, list[Check]] = {digest: [] for digest in first}
+    for (digest, _), check in zip(made, holm_checks([check for _, check in made]), strict=True):
+        checks[digest].append(check)
+    return checks
 
 
 def origin_check(run: RunDirectory, landed: Landed, seed: str) -> Check:
@@ -63,19 +82,41 @@ def origin_check(run: RunDirectory, landed: Landed, seed: str) -> Check:
     return check.model_copy(update={"statement": f"{name}, origin of the images: {check.statement}{power}"})
 
 
+def captions_check(run: RunDirectory, landed: Landed, seed: str) -> Check:
+    """Whether captions of one training set and of the held-out images are written alike, not yet adjusted."""
+    train, holdout = landed.real.train, landed.real.holdout
+    assert holdout is not None
+    drawn = [
+        (train, sample(train, holdout, f"{seed}/origin of training images")),
+        (holdout, sample(holdout, train, f"{seed}/origin of held-out images")),
+    ]
+
+    def compute() -> dict[str, object]:
+        sides = [list(stated_captions(images, ids).values()) for images, ids in drawn]
+        return written_alike(landed.column.model.checkpoint.denoiser, sides, seed).model_dump(mode="json")
+
+    key = {"sides": [[images.info.digest, ids] for images, ids in drawn], "seed": seed,
+           "checkpoint": landed.column.model.scan.digest}  # fmt: skip
+    check = Check.model_validate(run.value(f"origins/{train.info.digest[:16]}/captions", key, compute))
+    statement = f"{landed.column.model.name}, captions: {check.statement}"
+    return check.model_copy(update={"statement": statement})
+
+
 def sample(images: Images, besides: Images, stream: str) -> list[str]:
     """Distinct images of a set that do not also stand in the other, at most 1,000 at random."""
     shared = set(besides.digests.values())
     return choose(stream, "origins", [i for i in images.distinct_ids if images.digests[i] not in shared], SAMPLE)
 
 
-def withheld(verdict: RegimeVerdict, origin: Check) -> RegimeVerdict:
-    """The verdict where the sides can be told apart without the checkpoint."""
-    said = f"Held-out and training images are not of one origin: neither can stand for the other. {origin.statement}"
+def withheld(verdict: RegimeVerdict, failed: Sequence[Check]) -> RegimeVerdict:
+    """The verdict where the sides can be told apart without the checkpoint; as it is where no check failed."""
+    if not failed:
+        return verdict
+    said = [f"{APART[check.id]} {check.statement}" for check in failed]
     return verdict.model_copy(
         update={
             "regime": "cannot conclude",
-            "reasons": [said, *verdict.reasons],
-            "remedies": ["Give held-out images drawn at random from the pool of the training images."],
+            "reasons": [*said, *verdict.reasons],
+            "remedies": list(dict.fromkeys(REMEDIES[check.id] for check in failed)),
         }
     )

@@ -61,8 +61,8 @@ def regimes_of_columns(
 ) -> Regimes:
     """Agreement with the memorizer and the verdict of every checkpoint's column under every encoder.
 
-    A verdict is withheld where held-out and training images are told apart without the checkpoint: whatever favours the
-    training images may then be owed to their origin.
+    A verdict is withheld where held-out and training images, or captions that are asked for, are told apart without the
+    checkpoint: whatever favours the training images may then be owed to their origin.
     """
     encoders = named(inputs.encoders)
     found = Regimes(decisive=next(iter(encoders)))
@@ -90,12 +90,12 @@ def regimes_of_columns(
                     found.landed.append(judge.landed())
                     found.notes += judge.notes()
                 meter(1)
-    origins = check_origins(run, found.landed, seed)
+    origins = check_origins(run, found.landed, seed, config.prompts.source == "captions")
     found.verdicts = [
         verdict_on(answer, name, found, origins, pairs, answers) for name in encoders for answer in answers
     ]
     found.decisive = decisive(found, list(encoders))
-    found.notes += [origin.statement for origin in origins.values()]
+    found.notes += [check.statement for checks in origins.values() for check in checks]
     found.notes = list(dict.fromkeys(found.notes))
     return found
 
@@ -104,7 +104,7 @@ def verdict_on(
     answer: Answers,
     encoder: str,
     found: Regimes,
-    origins: Mapping[str, Check],
+    origins: Mapping[str, Sequence[Check]],
     pairs: Sequence[Reproducibility],
     answers: Sequence[Answers],
 ) -> RegimeVerdict:
@@ -117,8 +117,8 @@ def verdict_on(
     else:
         agreement = next(one for one in found.agreements if (one.column, one.encoder) == (column.name, encoder))
         verdict = regime_verdict(agreement, partners_of(column, encoder, answers, pairs))
-    origin = origins.get(train.info.digest)
-    return verdict if origin is None or origin.status != "failed" else withheld(verdict, origin)
+    checks = origins.get(train.info.digest, [])
+    return withheld(verdict, [check for check in checks if check.status == "failed"])
 
 
 def decisive(found: Regimes, encoders: Sequence[str]) -> str:
