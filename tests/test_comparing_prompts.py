@@ -22,6 +22,7 @@ from auditor.stages.comparison.inputs import open_compared
 from auditor.stages.comparison.prompts import draw_captions
 from auditor.stages.generate import sample_part
 from auditor.store.comparison import Comparison
+from tests.image_pipelines import save_dit
 from tests.micro import write_checkpoint, write_micro_inputs
 from tests.single_files import save_single_file
 from tests.text_pipelines import save_sd
@@ -83,6 +84,7 @@ def test_the_report_says_what_was_asked_for(made: Comparison, folder: Path) -> N
     for name in ("comparison.html", "comparison.md"):
         text = (folder / "run" / name).read_text()
         assert "asked for the same" in text and "different noise under the same prompt" in text
+        assert "Checkpoints answered under guidance scale 2." in text
         assert prompt in text
 
 
@@ -174,6 +176,41 @@ def test_the_same_network_is_reproduced_and_another_less(folder: Path, made: Com
     twice = compare(asked(folder, models=models, data=data), tmp_path / "run").pairs[0]
     assert twice.rp.value == twice.identified.value == 1.0
     assert (made.pairs[0].matched.upper or 1.0) < 0.99
+
+
+def test_what_prompts_leave_untested_is_said(folder: Path, tmp_path: Path, made: Comparison) -> None:
+    """Of a list: that it may favour training images, and what a checkpoint does not see of its prompts."""
+    (tmp_path / "long.txt").write_text("\n".join([*TEXTS, "very " * 100 + "long"]))
+    generation = {"probes": 10, "steps": 1, "salt": "micro"}
+    found = compare(asked(folder, prompts={"file": str(tmp_path / "long.txt"), "seeds": 2}, generation=generation),
+                    tmp_path / "run")  # fmt: skip
+    said = " ".join(found.not_tested)
+    assert "Whether the prompts given favour training images" in said
+    assert "of 1 prompt ours sees the beginning only" in said and "of 1 prompt theirs" in said
+    assert not any("favour" in line or "beginning" in line for line in made.not_tested)
+    assert all(column.guidance_scale is None for column in found.columns)
+    assert "guidance scale 2" not in (tmp_path / "run" / "comparison.md").read_text()
+
+
+def test_classes_are_guided_and_their_memorizers_are_not(folder: Path, tmp_path: Path) -> None:
+    save_dit(tmp_path / "classes")
+    models = [{"checkpoint": str(tmp_path / "classes"), "train": str(folder / "train.parquet")}]
+    pictures = []
+    for scale in (None, 4.0):
+        generation = {"probes": 8, "steps": 2, "salt": "micro", "guidance_scale": scale}
+        changes = {"models": models, "prompts": {}, "generation": generation, "sheet": 8}
+        run = tmp_path / f"run-{scale}"
+        found = compare(asked(folder, tasks={"problems": ["inpaint"], "images": 4}, **changes), run)
+        assert [column.guidance_scale for column in found.columns] == [scale, None]
+        assert [column.denoiser_evaluations for column in found.columns] == [8 * 2 * (2 if scale else 1), 8 * 2]
+        said = (
+            "Checkpoints answered under guidance scale 4, the memorizers under none."
+            in (run / "comparison.md").read_text()
+        )
+        assert said == any("Tasks under guidance" in line for line in found.not_tested) == (scale is not None)
+        pictures.append([[(run / str(name)).read_bytes() for name in row.images] for row in found.sheet])
+    assert all(plain[0] != guided[0] for plain, guided in zip(*pictures, strict=True))
+    assert all(plain[1] == guided[1] for plain, guided in zip(*pictures, strict=True))
 
 
 @pytest.mark.parametrize(

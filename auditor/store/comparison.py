@@ -40,6 +40,7 @@ class Column(Part):
     steps: int
     generations: int  # finite ones
     denoiser_evaluations: int
+    guidance_scale: float | None = None  # classifier-free guidance of a checkpoint; a memorizer knows none
 
 
 class Reproducibility(Part):

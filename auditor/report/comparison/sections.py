@@ -8,6 +8,7 @@ from auditor.report.comparison import charts, effects, inputs, measured, story, 
 from auditor.report.comparison.blocks import Block, Charts, Items, Section, Sheet, Terms, Text, folded
 from auditor.report.comparison.curve import curve_sentence, places, series
 from auditor.report.comparison.glossary import CURVE_TERMS, TERMS
+from auditor.report.prompting import scale_text
 from auditor.store.comparison import Comparison, SheetRow
 from auditor.store.wording import count
 
@@ -43,6 +44,10 @@ def _introduction(comparison: Comparison) -> Iterator[Block]:
         "of them started a probe from the same noise, so where two answers differ, the noise is not why. "
         f"Verdicts rest on the encoder {comparison.decisive}."
     )
+    guided = [column.guidance_scale for column in comparison.columns if column.guidance_scale is not None]
+    if guided:
+        unguided = ", the memorizers under none" if memorizers else ""
+        yield Text(f"Checkpoints answered under guidance scale {scale_text(guided[0])}{unguided}.")
     if comparison.prompts:
         yield Text(story.prompts_sentence(comparison.prompts))
     yield Terms(TERMS)

@@ -17,6 +17,7 @@ from auditor.probes import choose
 from auditor.progress import Progress
 from auditor.stages.comparison.inputs import Compared, ComparedInputs
 from auditor.stages.generate import Generations, generate
+from auditor.stages.guidance import one_scale
 from auditor.stages.inputs import Images
 from auditor.stages.memorizer import DeferredMemorizer
 from auditor.store.comparison import Column, Kind
@@ -50,6 +51,7 @@ class MadeColumn:
             steps=self.config.steps,
             generations=len(self.generations.probe),
             denoiser_evaluations=self.config.probes * per_sample * each,
+            guidance_scale=one_scale(self.config) if self.kind == "checkpoint" else None,
         )
 
 

@@ -14,6 +14,7 @@ from auditor.stages.prompting import captions_of, refuse_unlike
 from auditor.store.digest import value_digest
 from auditor.store.prompting import Prompting
 from auditor.store.run_directory import RunDirectory
+from auditor.store.wording import count
 
 
 def prompted(inputs: ComparedInputs, run: RunDirectory, config: ComparisonConfig, seed: str) -> ComparedInputs:
@@ -111,10 +112,21 @@ def prompting(config: ComparisonConfig, inputs: ComparedInputs) -> Prompting | N
 
 
 def prompt_notes(config: ComparisonConfig, inputs: ComparedInputs) -> list[str]:
-    """What was not tested about prompts."""
-    if inputs.prompts is not None:
-        others = "Other prompts than those above. The closed-form memorizer, and with it the regime: it does not read."
-        return [others, *(["Tasks under prompts: they are done under the empty one."] if config.tasks.problems else [])]
-    if any(model.checkpoint.text is not None for model in inputs.models):
-        return ["Prompts: generations were made under the empty prompt alone."]
-    return ["Prompts: the checkpoints take none."]
+    """What was not tested about prompts and guidance."""
+    problems, guided = config.tasks.problems, config.generation.guidance_scale is not None
+    if inputs.prompts is None:
+        asked = any(model.checkpoint.text is not None for model in inputs.models)
+        notes = ["Prompts: generations were made under the empty prompt alone." if asked
+                 else "Prompts: the checkpoints take none."]  # fmt: skip
+        return [*notes, *(["Tasks under guidance: they are done without."] if problems and guided else [])]
+    notes = ["Other prompts than those above. The closed-form memorizer, and with it the regime: it does not read."]
+    for model in inputs.models:
+        cut = sum(reading.cut > 0 for reading in read(model.checkpoint.denoiser, inputs.prompts.texts))
+        if cut:
+            notes.append(f"What does not fit: of {count(cut, 'prompt')} {model.name} sees the beginning only.")
+    if config.prompts.file:
+        notes.append(
+            "Whether the prompts given favour training images: what is said to come back, or to have moved, supposes "
+            "that they were chosen without regard to which images were trained on."
+        )
+    return [*notes, *(["Tasks under prompts: they are done under the empty one."] if problems else [])]
