@@ -85,6 +85,7 @@ def test_the_report_says_what_was_asked_for(made: Comparison, folder: Path) -> N
         text = (folder / "run" / name).read_text()
         assert "asked for the same" in text and "different noise under the same prompt" in text
         assert "Checkpoints answered under guidance scale 2." in text
+        assert "higher the fewer noises a prompt has" in text and "picked out of all answers" not in text
         assert prompt in text
 
 

@@ -66,7 +66,8 @@ def prompted_reproducibility(
     from those at odd ones. Where the right's answers do not depend on the noise beyond the prompt, matched and
     mismatched answers are exchangeable: 1% of probes exceed the threshold, and one in K is identified.
 
-    The centre of K answers moves the mismatched mean by -matched / (K - 1): K of four or more leave it near 0.
+    The centre of K answers moves the mismatched mean by -matched / (K - 1), and the threshold with it: of columns that
+    agree, more probes exceed it the smaller K is, so RP scores are compared at one K.
 
     Args:
       left: Unit embeddings Float32[G D] of one column's answers, one row per probe that both answered.

@@ -47,7 +47,8 @@ class Reproducibility(Part):
     """Two columns on the same probes, under one encoder.
 
     Similarity is the cosine of embeddings; *centred* where each column's mean embedding was taken off first, so that
-    it is 0 on average between answers to different noise.
+    it is 0 on average between answers to different noise. Under prompts the means are those of each prompt, which
+    leaves -matched / (K - 1) with K answers to it.
     """
 
     encoder: str
@@ -61,7 +62,7 @@ class Reproducibility(Part):
     rp: Estimate  # share whose centred similarity exceeds `threshold`, on probes that had no part in it
     threshold: float  # exceeded by 1% of the mismatched pairs of the calibration probes
     mismatched_above: float  # share of the reported probes' mismatched pairs that exceed it
-    identified: Estimate  # share of probes whose answer on the right is the most similar of all answers to the left's
+    identified: Estimate  # share of probes whose right answer is, of all or of its prompt's, most like the left's
     similarity: Curve  # histogram of centred similarity: "same noise", "different noise"
     prompts: int | None = None  # with two answers or more; then centres and different noise are those of one prompt
 

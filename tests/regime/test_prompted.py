@@ -84,6 +84,20 @@ def test_one_network_twice_is_reproduced_whole() -> None:
     assert (found.prompts, found.probes) == (60, 240)
 
 
+def test_fewer_noises_raise_the_score_of_columns_that_agree_and_of_no_others() -> None:
+    """The centre of K answers pushes mismatched ones apart, and the threshold down: by matched / (K - 1)."""
+    scores = {}
+    for correlation in (0.0, 0.7):
+        for prompts, seeds in ((800, 2), (400, 4), (60, 32)):
+            rng = np.random.default_rng(seeds)
+            found = compare(*under_prompts(rng, prompts, seeds, correlation, least=8))
+            scores[correlation, seeds] = found.rp.value or 0.0
+            drift = (found.mismatched.value or 0.0) + (found.matched.value or 0.0) / (seeds - 1)
+            assert drift == pytest.approx(0.0, abs=0.05)
+    assert all(scores[0.0, seeds] < 0.03 for seeds in (2, 4, 32))
+    assert scores[0.7, 2] > 1.5 * scores[0.7, 4] > 2 * scores[0.7, 32]
+
+
 def test_prompts_with_one_answer_are_left_out() -> None:
     left, right, prompt = under_prompts(np.random.default_rng(5), 40, SEEDS, 0.5)
     kept = (prompt > 4) | (np.arange(len(prompt)) < 40)  # prompts 0 to 4 have one answer left

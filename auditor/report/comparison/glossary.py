@@ -58,6 +58,21 @@ MATRIX_TERMS = (
     ("Disjoint data", "No training image of one model, by its pixels, is among those of the other."),
 )
 
+PROMPTED_MATRIX_TERMS = tuple(
+    {
+        **dict(MATRIX_TERMS),
+        "Centred similarity": "Similarity after what a column's answers to one prompt have in common was taken off. "
+        "Between answers to different noise it is 0 on average if the noise decides nothing beyond the prompt; if it "
+        "does, below 0, since answers that share their mean lie on opposite sides of it.",
+        "RP score": "Reproducibility: the share of probes to which two columns give much the same image. Published: "
+        "similarity above 0.6, whatever the images. Calibrated: centred similarity above what 1% of answers to "
+        "different noise reach. Of columns that agree it is higher the fewer noises a prompt has, so compare scores "
+        "of equally many.",
+        "Identified": "The share of probes whose answer can be picked out of the other side's answers to the same "
+        "prompt, as the most similar one.",
+    }.items()
+)
+
 MEMORIZER_TERMS = (
     (
         "Landing",

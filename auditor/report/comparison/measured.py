@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from auditor.report.charts import histogram
 from auditor.report.comparison import charts, story, tables
 from auditor.report.comparison.blocks import Block, Charts, Details, Terms, Text, folded
-from auditor.report.comparison.glossary import MATRIX_TERMS, MEMORIZER_TERMS
+from auditor.report.comparison.glossary import MATRIX_TERMS, MEMORIZER_TERMS, PROMPTED_MATRIX_TERMS
 from auditor.report.comparison.matrix import SIGNS, Entry, matrix
 from auditor.store.comparison import Comparison, Reproducibility
 from auditor.store.regime import MemorizerAgreement
@@ -21,7 +21,7 @@ def alike(comparison: Comparison) -> Iterator[Block]:
     if not comparison.pairs:
         return
     yield Text(story.matrix_sentence(comparison), "lead")
-    yield Terms(MATRIX_TERMS)
+    yield Terms(MATRIX_TERMS if comparison.prompts is None else PROMPTED_MATRIX_TERMS)
     names = [column.name for column in comparison.columns]
     decisive = [pair for pair in comparison.pairs if pair.encoder == comparison.decisive]
     matched = {(p.left, p.right): Entry(p.matched, p.data) for p in decisive}
