@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 
+from auditor.cli.compare import comparison
 from auditor.cli.main import main
 from auditor.comparing import compare, read_compared
 from auditor.comparison_config import ComparisonConfig, validate_comparison
@@ -256,6 +257,22 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     assert main(arguments) == 0
     found = read_compared(tmp_path / "run")
     assert found.prompts is not None and (found.prompts.prompts, found.prompts.seeds) == (4, 8.0)
+
+
+def test_an_option_replaces_what_a_file_asks_for(folder: Path, tmp_path: Path) -> None:
+    models = "".join(f'[[models]]\ncheckpoint = "{folder / name}"\n' for name in ("ours", "theirs"))
+    data = f'[data]\nholdout = "{folder / "holdout.parquet"}"\n'
+    given = folder / "prompts.txt"
+    for asked_for, options, source, file in (
+        (f'file = "{given}"', {"captions": True}, "captions", None),
+        ('source = "captions"', {"prompts": given}, "empty", given),
+        ('source = "captions"', {"seeds": 8}, "captions", None),
+    ):
+        (tmp_path / "compare.toml").write_text(f"{models}{data}[prompts]\n{asked_for}\n")
+        prompts = comparison((tmp_path / "compare.toml",), options).prompts
+        assert (prompts.source, prompts.file) == (source, file)
+    with pytest.raises(ConfigError, match="file and source are both given"):
+        comparison((folder / "ours", folder / "theirs"), {"captions": True, "prompts": given})
 
 
 def test_a_single_file_beside_the_folder_that_it_was_made_of(folder: Path, tmp_path: Path) -> None:

@@ -61,10 +61,11 @@ from auditor.errors import ConfigError
 @click.option("--salt", help="Pin the probe noise (for tests and demos; the record says so).")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where results go [default: runs/<name>].")
 def compare(targets: tuple[Path, ...], run_dir: Path | None, **options: Any) -> None:
-    """Compare TARGETS: checkpoint folders, or one compare.toml, on the same probes.
+    """Compare TARGETS: checkpoints (folders or .safetensors files), or one compare.toml, on the same probes.
 
-    Says how alike their answers are, whether they land on the training images that the closed-form memorizer reaches,
-    and which regime each is in. Killed and started again with the same command, it goes on where it was.
+    Says how alike their answers are, and without prompts whether they land on the training images that the closed-form
+    memorizer reaches, and which regime each is in. Killed and started again with the same command, it goes on where it
+    was.
     """
     config = comparison(targets, options)
     terminal = Terminal()
@@ -128,6 +129,8 @@ def sections(given: dict[str, Any], here: Path) -> dict[str, Any]:
         prompts["source"] = "captions"
     if "prompts" in given:
         prompts["file"] = str(here / given["prompts"])
+    if ("captions" in given) != ("prompts" in given):  # one of them stands in the place of what a file asks for
+        prompts = {"source": "empty", "file": None} | prompts
     whole: dict[str, Any] = {"data": data, "generation": asked, "prompts": prompts}
     if "encoders" in given:
         whole["encoders"] = [encoder_section(text, here) for text in given["encoders"]]
