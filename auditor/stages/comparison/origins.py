@@ -76,10 +76,7 @@ def origin_check(run: RunDirectory, landed: Landed, seed: str) -> Check:
     key = {"members": [train.info.digest, members], "others": [holdout.info.digest, others], "encoder": landed.encoder,
            "real": landed.real.key, "seed": seed}  # fmt: skip
     check = Check.model_validate(run.value(f"origins/{train.info.digest[:16]}", key, compute))
-    name, told = landed.column.model.name, check.p_value is not None and check.p_value <= ERROR_RATE
-    untested = check.status == "not tested" and not told  # too few to miss no difference are enough to show this one
-    power = f" Too few images to be sure: {check.power}" if untested and check.power else ""
-    return check.model_copy(update={"statement": f"{name}, origin of the images: {check.statement}{power}"})
+    return stated(check, f"{landed.column.model.name}, origin of the images")
 
 
 def captions_check(run: RunDirectory, landed: Landed, seed: str) -> Check:
@@ -98,8 +95,15 @@ def captions_check(run: RunDirectory, landed: Landed, seed: str) -> Check:
     key = {"sides": [[images.info.digest, ids] for images, ids in drawn], "seed": seed,
            "checkpoint": landed.column.model.scan.digest}  # fmt: skip
     check = Check.model_validate(run.value(f"origins/{train.info.digest[:16]}/captions", key, compute))
-    statement = f"{landed.column.model.name}, captions: {check.statement}"
-    return check.model_copy(update={"statement": statement})
+    return stated(check, f"{landed.column.model.name}, captions")
+
+
+def stated(check: Check, of: str) -> Check:
+    """The check with its statement under what it is of, and its power where that is too little."""
+    told = check.p_value is not None and check.p_value <= ERROR_RATE
+    untested = check.status == "not tested" and not told  # too few to miss no difference are enough to show this one
+    power = f" Too few images to be sure: {check.power}" if untested and check.power else ""
+    return check.model_copy(update={"statement": f"{of}: {check.statement}{power}"})
 
 
 def sample(images: Images, besides: Images, stream: str) -> list[str]:
