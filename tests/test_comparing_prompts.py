@@ -195,6 +195,15 @@ def test_what_prompts_leave_untested_is_said(folder: Path, tmp_path: Path, made:
     assert "guidance scale 2" not in (tmp_path / "run" / "comparison.md").read_text()
 
 
+def test_without_held_out_images_what_comes_back_is_not_known(folder: Path, tmp_path: Path, made: Comparison) -> None:
+    generation = {"probes": 120, "steps": 1, "salt": "micro"}
+    found = compare(asked(folder, data={"resize": True, "id_column": "id"}, generation=generation), tmp_path / "run")
+    assert "not known: no held-out images competed" in found.regimes[1].reasons[-1]
+    assert any("captions than those of training images" in line for line in found.not_tested)
+    assert not any("captions than those of training images" in line for line in made.not_tested)
+    assert found.moved[0].onto.n == 30
+
+
 def test_classes_are_guided_and_their_memorizers_are_not(folder: Path, tmp_path: Path) -> None:
     save_dit(tmp_path / "classes")
     models = [{"checkpoint": str(tmp_path / "classes"), "train": str(folder / "train.parquet")}]

@@ -129,4 +129,6 @@ def prompt_notes(config: ComparisonConfig, inputs: ComparedInputs) -> list[str]:
             "Whether the prompts given favour training images: what is said to come back, or to have moved, supposes "
             "that they were chosen without regard to which images were trained on."
         )
+    elif inputs.holdout is None:
+        notes.append("Other captions than those of training images, asked for alone: no held-out set is given.")
     return [*notes, *(["Tasks under prompts: they are done under the empty one."] if problems else [])]

@@ -156,6 +156,8 @@ def under_prompts(column: str, encoder: str, copies: Mapping[str, Any]) -> Regim
         )
     elif bound.value is not None:
         reasons.append("No training image is shown to come back.")
+    else:
+        reasons.append(f"How many training images come back is not known: {bound.unscored}.")
     return RegimeVerdict(
         column=column,
         encoder=encoder,
