@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ import pytest
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 
+from auditor.checkpoint.latents import PixelScaling, same_space
+from auditor.checkpoint.load import load
+from auditor.checkpoint.scan import scan
 from auditor.cli.compare import comparison
 from auditor.cli.main import main
 from auditor.comparing import compare, read_compared
@@ -310,6 +314,9 @@ def test_another_autoencoder_is_another_space(folder: Path, tmp_path: Path) -> N
     models = [{"checkpoint": str(one), "config": str(description)} for one in (file, tmp_path / "moved.safetensors")]
     with pytest.raises(ConfigError, match="different autoencoders"):
         open_compared(asked(folder, models=models))
+    pixels = PixelScaling((3, 16, 16))
+    assert same_space(pixels, replace(pixels, low=0.0))
+    assert not same_space(pixels, load(scan(folder / "ours")).codec)
 
 
 @pytest.mark.parametrize("side", [8, 24])

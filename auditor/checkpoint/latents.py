@@ -128,8 +128,9 @@ class VqAutoencoder:
 
 
 def same_space(left: LatentCodec, right: LatentCodec) -> bool:
-    """Whether two codecs mean the same pixels by the same point of model space, up to half-precision rounding.
+    """Whether two latent codecs mean the same pixels by the same point of model space, up to half-precision rounding.
 
+    Pixel spaces count as one: that a model has pixels from 0, not from -1, moves and stretches points but turns none.
     Autoencoders are told apart by their weights and scaling, not by their files: one is published in several
     precisions, and inside single files.
     """
