@@ -100,7 +100,8 @@ def by_fine_tune(found: Comparison) -> str:
     reasons = {verdict.column: verdict.reasons for verdict in found.regimes if verdict.encoder == found.decisive}
     chance = percent(1 / found.prompts.seeds) if found.prompts else "–"
     lines = [
-        f"| fine-tune | moved onto its images | off them | RP with its base | identified, by chance {chance} | what comes back |",
+        "| fine-tune | moved onto its images | off them | RP with its base "
+        f"| identified, by chance {chance} | what comes back |",
         "|---|--:|--:|--:|--:|---|",
     ]
     for moved in found.moved:
