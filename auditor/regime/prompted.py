@@ -97,7 +97,7 @@ def prompted_reproducibility(
     above = [float((plain[rows] > RP_PUBLISHED).mean()) for rows in asked]
     published = share_by_prompt(PUBLISHED, above, level, method="uncalibrated threshold; ")
     answers = [answers_to(left[rows], right[rows]) for rows in asked]
-    scores = _scores(answers, level) if len(asked) >= LEAST_PROMPTS else too_few(len(asked), "prompts", LEAST_PROMPTS)
+    scores = _scores(answers, level) if len(asked) >= LEAST_PROMPTS else too_few(len(asked), "prompt", LEAST_PROMPTS)
     fixed = {"encoder": encoder, "left": names[0], "right": names[1], "data": data}
     counts = {"probes": sum(map(len, asked)), "prompts": len(asked)}
     return Reproducibility.model_validate({**fixed, **counts, "rp_published": published, **scores})

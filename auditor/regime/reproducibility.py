@@ -14,6 +14,7 @@ from auditor.regime.shares import CALIBRATION, REPORTED, share, unscored
 from auditor.search.index import check_comparable
 from auditor.store.comparison import DataRelation, Reproducibility
 from auditor.store.parts import Curve, Estimate
+from auditor.store.wording import count
 
 RP_PUBLISHED = 0.6
 MISMATCHED_SHARE = 0.01  # of the calibration probes' mismatched pairs exceed the calibrated threshold
@@ -71,7 +72,7 @@ def reproducibility(
     a, b = pairs.centred(left, "left"), pairs.centred(right, "right")
     plain = np.einsum("gd,gd->g", left.astype(np.float64), right.astype(np.float64))
     published = share(PUBLISHED, int((plain > RP_PUBLISHED).sum()), len(plain), level, method=_UNCALIBRATED)
-    scores = _centred_scores(a, b, level) if len(a) >= LEAST_PROBES else too_few(len(a), "probes", LEAST_PROBES)
+    scores = _centred_scores(a, b, level) if len(a) >= LEAST_PROBES else too_few(len(a), "probe", LEAST_PROBES)
     fixed = {"encoder": encoder, "left": names[0], "right": names[1], "data": data, "probes": len(a)}
     return Reproducibility.model_validate({**fixed, "rp_published": published, **scores})
 
@@ -103,7 +104,7 @@ def _centred_scores(left: pairs.Rows, right: pairs.Rows, level: float) -> dict[s
 
 def too_few(found: int, of: str, needed: int) -> dict[str, object]:
     """Every field that rests on centred similarity, unscored."""
-    reason = f"{found} {of} are too few: {needed} are needed"
+    reason = f"{count(found, of)} {'is' if found == 1 else 'are'} too few: {needed} are needed"
     names = {"matched": MATCHED, "mismatched": MISMATCHED, "rp": RP, "identified": IDENTIFIED}
     return {
         **{field: unscored(name, reason, n=found) for field, name in names.items()},

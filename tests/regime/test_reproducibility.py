@@ -103,7 +103,7 @@ def test_the_published_score_is_of_plain_cosines_at_six_tenths() -> None:
 def test_few_probes_leave_estimates_unscored(probes: int) -> None:
     found = compare(*two_columns(np.random.default_rng(8), probes, 24, 0.5))
     for estimate in (found.matched, found.mismatched, found.rp, found.identified):
-        assert estimate.value is None and f"{probes} probes are too few" in (estimate.unscored or "")
+        assert estimate.value is None and (estimate.unscored or "").startswith(f"{probes} probe")
     assert (found.rp_published.value is None) == (probes == 0)
     assert found.similarity.x == [] and found.threshold == 1.0 and found.mismatched_above == 0.0
     Reproducibility.model_validate_json(found.model_dump_json())
