@@ -112,19 +112,16 @@ def comparison_specification(config: ComparisonConfig, inputs: ComparedInputs) -
         }
         for model in inputs.models
     ]  # fmt: skip
-    prompts = {"prompts": described(config)} if config.prompts.given else {}
-    return (
-        asked
-        | prompts
-        | {
-            "tool": version("diffusion-auditor"),
-            "models": models,
-            "holdout": None if inputs.holdout is None else inputs.holdout.info.digest,
-            "split": config.data.split,
-            "resize": config.data.resize,
-            "encoders": [asdict(encoder.spec) for encoder in inputs.encoders],
-        }
-    )
+    if config.prompts.given:
+        asked |= {"prompts": described(config)}
+    return asked | {
+        "tool": version("diffusion-auditor"),
+        "models": models,
+        "holdout": None if inputs.holdout is None else inputs.holdout.info.digest,
+        "split": config.data.split,
+        "resize": config.data.resize,
+        "encoders": [asdict(encoder.spec) for encoder in inputs.encoders],
+    }
 
 
 def read_compared(run_dir: Path | str) -> Comparison:

@@ -55,7 +55,7 @@ def read_tensors(file: Path, prefixes: tuple[str, ...]) -> Tensors:
     from safetensors import safe_open
 
     with safe_open(file, framework="pt") as content:
-        return {key: content.get_tensor(key) for key in content.keys() if is_of(key, prefixes)}  # noqa: SIM118
+        return {key: content.get_tensor(key) for key in content.keys() if is_of(key, prefixes)}  # noqa: SIM118  # no mapping
 
 
 def load_network(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from auditor.checkpoint.tokens import read
+from auditor.comparison_config import ComparisonConfig
 from auditor.config import AuditConfig
 from auditor.copies.decide import CopyDecision
 from auditor.copies.pool import Pool
@@ -63,7 +64,7 @@ def prompted(inputs: Inputs, run: RunDirectory, config: AuditConfig, seed: str) 
     return replace(inputs, prompts=merged(prompts, [reading.seen for reading in readings]))
 
 
-def most_prompts(config: AuditConfig) -> int:
+def most_prompts(config: AuditConfig | ComparisonConfig) -> int:
     """As many prompts as there are probes for, ``prompts.seeds`` each."""
     return max(1, config.generation.probes // config.prompts.seeds)
 
@@ -95,8 +96,7 @@ def draw_captions(inputs: Inputs, training_alone: bool, count: int, seed: str) -
     """
     sets = {"train": inputs.train} if training_alone else {"train": inputs.train, "holdout": inputs.holdout}
     if all(images.index is None for images in sets.values()):  # else nobody looked at the captions of all
-        counts = {name: len(images.digests) for name, images in sets.items()}
-        refuse_unlike({name: (counts[name] - images.uncaptioned, counts[name]) for name, images in sets.items()})
+        refuse_unlike({name: captioned(images) for name, images in sets.items()})
     pooled = [f"{name}/{identity}" for name, images in sets.items() for identity in images.distinct_ids]
     drawn: dict[str, list[str]] = {name: [] for name in sets}
     for place in choose(seed, "prompts", pooled, count):
@@ -105,6 +105,11 @@ def draw_captions(inputs: Inputs, training_alone: bool, count: int, seed: str) -
     captions = {name: captions_of(images, drawn[name]) for name, images in sets.items()}
     refuse_unlike({name: (len(captions[name]), len(ids)) for name, ids in drawn.items()})
     return captions
+
+
+def captioned(images: Images) -> tuple[int, int]:
+    """How many images of a set state a caption, by its survey, and how many there are."""
+    return len(images.digests) - images.uncaptioned, len(images.digests)
 
 
 def captions_of(images: Images, ids: Sequence[str]) -> list[str]:

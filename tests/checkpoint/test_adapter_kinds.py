@@ -111,7 +111,7 @@ def flat(state: dict[str, torch.Tensor], alpha: float, start: str = "lora_unet_"
     }
     found = {}
     for key, value in state.items():
-        layer, role = re.fullmatch(r"base_model\.model\.(.+)\.((?:lora|hada|lokr)_.+)", key).groups()  # type: ignore[union-attr]
+        layer, role = re.fullmatch(r"base_model\.model\.(.+)\.((?:lora|hada|lokr)_.+)", key).groups()
         name = start + layer.replace(".", "_")
         if role == "lora_magnitude_vector":
             value = value.reshape(-1, 1, *(1 for _ in value.shape[2:]))

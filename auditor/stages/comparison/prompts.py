@@ -10,7 +10,7 @@ from auditor.probes import choose
 from auditor.stages.comparison.inputs import ComparedInputs
 from auditor.stages.inputs import Images
 from auditor.stages.prompt_list import joined, listed, merged
-from auditor.stages.prompting import captions_of, refuse_unlike
+from auditor.stages.prompting import captioned, captions_of, most_prompts, refuse_unlike
 from auditor.store.digest import value_digest
 from auditor.store.prompting import Prompting
 from auditor.store.run_directory import RunDirectory
@@ -46,11 +46,6 @@ def prompted(inputs: ComparedInputs, run: RunDirectory, config: ComparisonConfig
     return replace(inputs, models=models, prompts=prompts)
 
 
-def most_prompts(config: ComparisonConfig) -> int:
-    """As many prompts as there are probes for, ``prompts.seeds`` each."""
-    return max(1, config.generation.probes // config.prompts.seeds)
-
-
 def described(config: ComparisonConfig) -> dict[str, object]:
     """What determines the prompts, as plain values."""
     given = value_digest(listed(config.prompts.file)) if config.prompts.file else None
@@ -72,28 +67,21 @@ def draw_captions(inputs: ComparedInputs, count: int, seed: str) -> dict[str, li
     Raises:
       ConfigError: No captions, or so unlike shares of captioned images that no draw is blind to the sides.
     """
-    sets = image_sets(inputs)
-    for train in sets:
-        if inputs.holdout is not None and train is not inputs.holdout:
-            refuse_unlike({"train": captioned(train), "holdout": captioned(inputs.holdout)})
+    sets = [("holdout" if images is inputs.holdout else "train", images) for images in image_sets(inputs)]
+    for side, images in sets:
+        if inputs.holdout is not None and side == "train":
+            refuse_unlike({"train": captioned(images), "holdout": captioned(inputs.holdout)})
     place: dict[str, tuple[str, Images, str]] = {}
-    for images in sets:
-        side = "holdout" if images is inputs.holdout else "train"
+    for side, images in sets:
         for name in images.distinct_ids:
             place.setdefault(images.digests[name].hex(), (side, images, name))
     drawn = [place[digest] for digest in choose(seed, "prompts", sorted(place), count)]
     captions: dict[str, list[str]] = {"train": [], "holdout": []}
-    for images in sets:
-        side = "holdout" if images is inputs.holdout else "train"
+    for side, images in sets:
         captions[side] += captions_of(images, [name for _, own, name in drawn if own is images])
     asked = {side: sum(own == side for own, *_ in drawn) for side in captions}
     refuse_unlike({side: (len(captions[side]), asked[side]) for side in captions if asked[side]})
     return captions
-
-
-def captioned(images: Images) -> tuple[int, int]:
-    """How many images of a set state a caption, and how many there are."""
-    return len(images.digests) - images.uncaptioned, len(images.digests)
 
 
 def prompting(config: ComparisonConfig, inputs: ComparedInputs) -> Prompting | None:
